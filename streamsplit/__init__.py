@@ -1,0 +1,1 @@
+"""StreamSplit: progressive delivery of ONNX models on live Kafka traffic."""

@@ -1,0 +1,211 @@
+"""The columns that travel along the way of a request.
+
+A batch is never a list of objects: it is a handful of lists and numpy arrays side by side. `n` below is the number
+of records that were consumed, `m` the number of those that could be decoded.
+"""
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONTROL = 0
+"""Index of control among the arms; candidates follow in the order of the rollout file."""
+
+NOBODY = -1
+"""`served_by` of a request that no arm could serve."""
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Outcome(enum.IntEnum):
+    """How a request ended; `label` is the word on the wire (docs/design.md section 3)."""
+
+    OK = 0
+    FALLBACK_ERROR = 1
+    FALLBACK_TIMEOUT = 2
+    FALLBACK_INVALID = 3
+    FALLBACK_OPEN = 4
+    FALLBACK_LOADING = 5
+    FALLBACK_STALE = 6
+    DEAD_LETTER = 7
+
+    @property
+    def label(self) -> str:
+        """The word on the wire."""
+        return self.name.lower()
+
+
+class Datatype(enum.StrEnum):
+    """Element types of tensors, in the Open Inference Protocol's words."""
+
+    BOOL = "BOOL"
+    UINT8 = "UINT8"
+    UINT16 = "UINT16"
+    UINT32 = "UINT32"
+    UINT64 = "UINT64"
+    INT8 = "INT8"
+    INT16 = "INT16"
+    INT32 = "INT32"
+    INT64 = "INT64"
+    FP16 = "FP16"
+    FP32 = "FP32"
+    FP64 = "FP64"
+    BYTES = "BYTES"
+
+    @property
+    def numpy(self) -> np.dtype:
+        """The little-endian numpy dtype of one element; `object` (of `bytes`) for BYTES."""
+        return np.dtype(_NUMPY[self])
+
+
+_NUMPY = {
+    Datatype.BOOL: "?",
+    Datatype.UINT8: "u1",
+    Datatype.UINT16: "<u2",
+    Datatype.UINT32: "<u4",
+    Datatype.UINT64: "<u8",
+    Datatype.INT8: "i1",
+    Datatype.INT16: "<i2",
+    Datatype.INT32: "<i4",
+    Datatype.INT64: "<i8",
+    Datatype.FP16: "<f2",
+    Datatype.FP32: "<f4",
+    Datatype.FP64: "<f8",
+    Datatype.BYTES: "O",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, element type and shape of one tensor.
+
+    Attributes:
+        name: The model's name for it.
+        datatype: Element type.
+        shape: Shape of one example, without the batch dimension; every entry is positive.
+        finite: True where NaN and infinities are forbidden.
+    """
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    finite: bool = False
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of one example."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a model takes and gives, per example."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """A batch as it was consumed.
+
+    Attributes:
+        epoch: The lane's epoch when it was consumed; a batch of an older epoch is never committed.
+        values: n record values; None is a tombstone.
+        keys: n record keys.
+        headers: n header lists, or None where a record has none.
+        partitions: int32 (n,).
+        offsets: int64 (n,); ascending within a partition.
+        timestamps: int64 (n,), milliseconds since the epoch; the record's timestamp.
+    """
+
+    epoch: int
+    values: Sequence[bytes | None]
+    keys: Sequence[bytes | None]
+    headers: Sequence[Headers | None]
+    partitions: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    timestamps: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestColumns:
+    """The decoded requests of a batch.
+
+    Attributes:
+        rows: int64 (m,), ascending: the index in the `RawBatch` of each decoded request.
+        ids: m request ids, UTF-8.
+        times: int64 (m,), milliseconds since the epoch; the record's timestamp where the request names none.
+        attributes: For each wanted attribute m values in UTF-8, None where the request lacks it.
+        inputs: For each input of the signature an array (m, *shape) of its dtype, C-contiguous and little-endian;
+            BYTES are object arrays of `bytes` that are valid UTF-8.
+    """
+
+    rows: NDArray[np.int64]
+    ids: Sequence[bytes]
+    times: NDArray[np.int64]
+    attributes: Mapping[str, Sequence[bytes | None]]
+    inputs: Mapping[str, NDArray[np.generic]]
+
+    def __len__(self) -> int:
+        """Number of decoded requests (m)."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that cannot be served.
+
+    Attributes:
+        row: Index in the `RawBatch`.
+        stage: Where it left: `decode`, `infer` or `encode`.
+        reason: One sentence for a person.
+    """
+
+    row: int
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Which arm each request of a batch is assigned to.
+
+    Attributes:
+        units: m units (the bytes that were hashed), None where the request has none.
+        buckets: int16 (m,), 0..9999; -1 without a unit.
+        rules: int16 (m,), index of the matching rule; -1 is the default route.
+        arms: int8 (m,), index of the assigned arm; 0 is control.
+    """
+
+    units: Sequence[bytes | None]
+    buckets: NDArray[np.int16]
+    rules: NDArray[np.int16]
+    arms: NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What the arms answered to a batch.
+
+    Attributes:
+        served_by: int8 (m,), index of the arm that answered; -1 where none could (a dead letter).
+        outcomes: int8 (m,), `Outcome` codes.
+        micros: int64 (m,), wall time in microseconds of the run that answered.
+        outputs: For each output of the signature an array (m, *shape) of its dtype; rows with `served_by` -1 are
+            meaningless. BYTES are object arrays of `bytes`.
+        reasons: For rows that an arm failed, why, for a person.
+    """
+
+    served_by: NDArray[np.int8]
+    outcomes: NDArray[np.int8]
+    micros: NDArray[np.int64]
+    outputs: Mapping[str, NDArray[np.generic]]
+    reasons: Mapping[int, str]

@@ -1,0 +1,1 @@
+"""Models at work: repository, vetting, supervised processes, fallback."""

@@ -1,0 +1,1 @@
+"""The same core over recorded topics: verification without a running worker."""

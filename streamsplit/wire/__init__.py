@@ -1,0 +1,1 @@
+"""The bytes of every topic: framing, schemas, columns, tensors, dead letters."""
