@@ -1,0 +1,156 @@
+"""The partitions a lane has, and how each of them begins.
+
+Every partition starts paused. It is read from the moment its committed offset is known and nothing holds it back; a
+rewind makes all of them start over. Only the lane's thread changes an assignment; others may look at it.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+
+from streamsplit.kafka.positions import Begin, Positions, Wait
+
+logger = logging.getLogger(__name__)
+
+_ASK_AGAIN_SECONDS = 0.2
+_ASKING_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class AssignedPartition:
+    """One assigned partition.
+
+    Attributes:
+        wait: Why it is not read; None while it is.
+        position: The next offset to consume.
+        committed: The next offset to commit.
+        ended_at: Where its end was last met, markers of transactions included; -1 for never.
+        high: Its end by the last fetch; -1 for unknown.
+        lost: Range that retention removed, until a commit has reported it.
+        asked_at: When its beginning was last asked for, by the monotonic clock.
+    """
+
+    wait: Wait | None
+    position: int = -1
+    committed: int = -1
+    ended_at: int = -1
+    high: int = -1
+    lost: tuple[int, int] | None = None
+    asked_at: float = 0.0
+
+    @property
+    def lag(self) -> int:
+        """Records behind the end; -1 when not known."""
+        if self.high < 0:
+            return -1
+        caught_up = self.position == self.committed and self.ended_at >= self.high
+        return 0 if caught_up else max(0, self.high - self.committed)
+
+
+class Assignment:
+    """The partitions of one topic that the group has given to this consumer.
+
+    Args:
+        consumer: The group's consumer.
+        topic: The topic.
+        positions: Finds where a partition begins.
+    """
+
+    def __init__(self, consumer: Consumer, topic: str, positions: Positions) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._positions = positions
+        self._partitions: dict[int, AssignedPartition] = {}
+
+    def add(self, numbers: Sequence[int]) -> None:
+        """Take partitions, paused, at a place that is never read."""
+        self._consumer.incremental_assign([TopicPartition(self._topic, number, OFFSET_END) for number in numbers])
+        self._consumer.pause([TopicPartition(self._topic, number) for number in numbers])
+        for number in numbers:
+            self._partitions[number] = AssignedPartition(Wait("newly assigned"))
+
+    def remove(self, numbers: Sequence[int]) -> None:
+        """Give partitions up."""
+        self._consumer.incremental_unassign([TopicPartition(self._topic, number) for number in numbers])
+        for number in numbers:
+            self._partitions.pop(number, None)
+
+    def start_over(self) -> None:
+        """Every partition waits until its committed offset has been asked for."""
+        self._positions.forget()
+        for each in self._partitions.values():
+            each.wait, each.asked_at = Wait("asking for the committed offset"), 0.0
+        self.pause()
+
+    def begin_waiting(self) -> None:
+        """Begin the partitions that can begin; a second at most, the longest unasked first."""
+        now = time.monotonic()
+        for number, each in sorted(self._partitions.items(), key=lambda item: item[1].asked_at):
+            if each.wait is None or now < each.asked_at + _ASK_AGAIN_SECONDS:
+                continue
+            if time.monotonic() > now + _ASKING_SECONDS:
+                return
+            found = self._positions.find(number)
+            each.asked_at = time.monotonic()
+            if isinstance(found, Begin):
+                found = self._begin(number, each, found)
+            if found is not None and found != each.wait:
+                logger.log(logging.WARNING if found.alarm else logging.INFO, "%s", found.reason)
+            each.wait = found
+
+    def _begin(self, number: int, partition: AssignedPartition, begin: Begin) -> Wait | None:
+        target = TopicPartition(self._topic, number, begin.offset)
+        try:
+            self._consumer.seek(target)
+            self._consumer.resume([target])
+        except KafkaException as error:
+            return Wait(f"partition {number} is being started: {error.args[0].str()}")
+        partition.committed = partition.position = begin.offset
+        partition.lost = begin.lost
+        return None
+
+    def pause(self) -> None:
+        """Fetch nothing, stay in the group."""
+        if self._partitions:
+            self._consumer.pause([TopicPartition(self._topic, number) for number in self._partitions])
+
+    def resume(self) -> None:
+        """Fetch what does not wait."""
+        if reading := [TopicPartition(self._topic, number) for number in self.reading()]:
+            self._consumer.resume(reading)
+
+    def accept(self, message: Message) -> bool:
+        """Note a consumed record; False where it is not to be read."""
+        partition = self._partitions.get(message.partition())
+        if partition is None or partition.wait is not None:
+            return False
+        partition.position = message.offset() + 1
+        return True
+
+    def note_end(self, number: int, offset: int) -> None:
+        """The end of a partition was met."""
+        if number in self._partitions:
+            self._partitions[number].ended_at = offset
+
+    def read_ends(self) -> None:
+        """Take the ends that the last fetches have told."""
+        for number, each in self.reading().items():
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
+            each.high = max(high, each.high) if high >= 0 else each.high
+
+    def committed(self, through: Mapping[int, int]) -> None:
+        """A transaction has committed these next offsets."""
+        for number, offset in through.items():
+            partition = self._partitions[number]
+            partition.committed, partition.lost = offset, None
+
+    def reading(self) -> dict[int, AssignedPartition]:
+        """The partitions that do not wait."""
+        return {number: each for number, each in self._partitions.copy().items() if each.wait is None}
+
+    def waiting(self) -> dict[int, Wait]:
+        """Why each of the others waits."""
+        return {number: each.wait for number, each in self._partitions.copy().items() if each.wait is not None}

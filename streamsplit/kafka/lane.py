@@ -1,0 +1,390 @@
+"""The lane: a thread that takes batches of requests, and the one place that commits them.
+
+Generation fencing does not stop a live member from committing a partition that it has lost. So the lane has an
+**epoch**, raised by every assign, revoke, lost and rewind. Each batch carries the epoch it was consumed in; one lock
+covers the group's callbacks and the commit, and a batch of an older epoch is dropped there. Whatever was consumed and
+not committed is read again from the committed offsets, which are always asked of the brokers: there is one way to
+begin a partition (`assignment.py`), after an assignment as after an abort.
+
+Three threads meet here: the lane's own (all reading), the committing thread (`commit`, `restore`, `done`), and whoever
+asks for `progress`. A rewind is requested by setting `_rewind` and then raising `_epoch`, and carried out by the lane's
+thread; a reader of both looks at them in the opposite order.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streamsplit.core.errors import ServiceError
+from streamsplit.core.records import RawBatch
+from streamsplit.kafka.assignment import Assignment
+from streamsplit.kafka.clients import Connection
+from streamsplit.kafka.deadline import Deadline
+from streamsplit.kafka.positions import Positions, Wait, next_offsets
+from streamsplit.kafka.transaction import Checkpoint, Fenced, Outgoing, Transaction, TransactionAborted
+
+logger = logging.getLogger(__name__)
+
+DEPTH = 3
+"""Batches under way: one being committed, one at the models, one waiting."""
+
+_IDLE_SECONDS = 0.1
+_BLOCKED_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOptions:
+    """How the lane reads.
+
+    Attributes:
+        topic: Topic of requests.
+        group: Consumer group.
+        slot: Static name of this worker, the group.instance.id of a static member.
+        protocol: `classic` or `consumer` (KIP-848).
+        static: Whether a classic member is static; never with KIP-848, where a restarted static member is refused.
+        session_seconds: Silence after which a classic member is given up.
+        batch_records: Most records in a batch.
+        batch_bytes: Most bytes of values in a batch; one larger record is a batch alone.
+        batch_seconds: Longest wait for more records after the first.
+    """
+
+    topic: str
+    group: str
+    slot: str
+    protocol: str = "classic"
+    static: bool = True
+    session_seconds: float = 10.0
+    batch_records: int = 1000
+    batch_bytes: int = 8 * 2**20
+    batch_seconds: float = 0.005
+
+    def consumer_config(self) -> dict[str, Any]:
+        """The settings of librdkafka for the group protocol."""
+        config: dict[str, Any] = {
+            "group.id": self.group,
+            "group.protocol": self.protocol,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "queued.min.messages": 20_000,
+            "queued.max.messages.kbytes": 65_536,
+            "topic.metadata.refresh.interval.ms": 10_000,
+        }
+        if self.protocol == "classic":
+            config["partition.assignment.strategy"] = "cooperative-sticky"
+            config["session.timeout.ms"] = int(self.session_seconds * 1000)
+            config["heartbeat.interval.ms"] = int(self.session_seconds * 1000 / 5)
+            if self.static:
+                config["group.instance.id"] = self.slot
+        return config
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the lane stands.
+
+    Attributes:
+        epoch: The present epoch.
+        reading: Partition → the next offset to commit.
+        lag: Partition → records behind the end; -1 when not known.
+        waiting: Partition → why it is held back.
+        lost: Partition → range that retention removed and that no commit has reported yet.
+        problem: What the brokers complain of; None for nothing.
+    """
+
+    epoch: int
+    reading: Mapping[int, int]
+    lag: Mapping[int, int]
+    waiting: Mapping[int, Wait]
+    lost: Mapping[int, tuple[int, int]]
+    problem: str | None
+
+
+class Lane:
+    """Reads one topic in batches, and commits each batch in one transaction.
+
+    Args:
+        connection: The brokers.
+        options: How to read.
+        transaction: The lane's transactional producer.
+        positions: Makes what finds where a partition begins, given the consumer.
+        deliver: Takes each batch; called in the lane's thread, must not block. Every delivered batch ends in `done`.
+        failed: Called once with the reason when this process must end.
+        checkpoint: Fault tests' hook.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        options: LaneOptions,
+        *,
+        transaction: Transaction,
+        positions: Callable[[Consumer], Positions],
+        deliver: Callable[[RawBatch], None],
+        failed: Callable[[ServiceError], None],
+        checkpoint: Checkpoint = lambda _: None,
+    ) -> None:
+        self._options = options
+        self._transaction = transaction
+        self._deliver = deliver
+        self._failed = failed
+        self._checkpoint = checkpoint
+        self._consumer = Consumer({**connection.client_config(), **options.consumer_config()})
+        self._assignment = Assignment(self._consumer, options.topic, positions(self._consumer))
+        self._lock = threading.Lock()
+        self._slots = threading.Semaphore(DEPTH)
+        self._stopping = threading.Event()
+        self._stop_seconds = 0.0
+        self._epoch = 0
+        self._rewind = False
+        self._problem: str | None = None
+        self._average_bytes = options.batch_bytes / 100
+        self._consumed: deque[Message] = deque()
+        self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
+
+    # -- what others call ---------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Join the group and begin to deliver."""
+        self._thread.start()
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """Deliver nothing more, wait for what is under way, leave.
+
+        Args:
+            seconds: Longest wait; batches still under way then are not committed, and the next owner serves them.
+        """
+        self._stop_seconds = seconds
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(seconds + 5.0)
+        self._transaction.close()
+
+    @property
+    def epoch(self) -> int:
+        """The present epoch; batches of an older one can no longer be committed."""
+        return self._epoch
+
+    def commit(self, epoch: int, outgoing: Sequence[Outgoing], through: Mapping[int, int], revision: int) -> bool:
+        """Commit one batch, or drop it.
+
+        Args:
+            epoch: Of the batch.
+            outgoing: All its records.
+            through: Partition → the next offset after the batch; empty for a summary without records.
+            revision: What the batch was served under.
+
+        Returns:
+            True when it is committed; False when it was dropped and its records will be delivered again.
+
+        Raises:
+            Fenced: This process must end.
+        """
+        with self._lock:
+            if epoch != self._epoch or self._rewind:
+                return False
+            offsets = next_offsets(self._options.topic, through, revision)
+            group = self._consumer.consumer_group_metadata() if offsets else None
+            try:
+                self._transaction.commit(outgoing, offsets, group)
+            except TransactionAborted as error:
+                self._start_over(f"{error}")
+                return False
+            self._assignment.committed(through)
+        self._checkpoint("committed")
+        return True
+
+    def restore(self) -> bool:
+        """Make the transactional producer ready where it is not.
+
+        Returns:
+            Whether it is ready; the brokers may not answer, then ask again.
+
+        Raises:
+            Fenced: This process must end.
+        """
+        try:
+            self._transaction.restore()
+        except TransactionAborted as error:
+            self._problem = str(error)
+            logger.warning("%s", error)
+        return self._transaction.open
+
+    def abandon(self, reason: str) -> None:
+        """Drop every batch under way and read again from the committed offsets."""
+        with self._lock:
+            self._start_over(reason)
+
+    def done(self) -> None:
+        """A delivered batch has been committed or dropped."""
+        self._slots.release()
+
+    def progress(self) -> Progress:
+        """Where the lane stands now."""
+        reading = self._assignment.reading()
+        return Progress(
+            epoch=self._epoch,
+            reading={number: each.committed for number, each in reading.items()},
+            lag={number: each.lag for number, each in reading.items()},
+            waiting=self._assignment.waiting(),
+            lost={number: each.lost for number, each in reading.items() if each.lost is not None},
+            problem=self._problem,
+        )
+
+    def _start_over(self, reason: str) -> None:
+        logger.warning("reading again from the committed offsets: %s", reason)
+        self._rewind = True
+        self._epoch += 1
+
+    # -- the lane's thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._consumer.subscribe(
+                [self._options.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            while not self._stopping.is_set():
+                self._turn()
+            self._drain()
+        except ServiceError as error:
+            self._failed(error)
+        except KafkaException as error:
+            self._failed(ServiceError(f"the consumer of {self._options.topic} failed: {error}"))
+        finally:
+            with self._lock:
+                self._rewind = True
+                self._epoch += 1
+            self._consumer.close()
+
+    def _turn(self) -> None:
+        if self._rewind:
+            self._begin_again()
+        self._assignment.begin_waiting()
+        self._assignment.read_ends()
+        if not self._consumed:
+            self._consume()
+        if self._consumed and self._take_slot():
+            epoch = self._epoch
+            if self._rewind:
+                self._slots.release()
+                return
+            self._deliver(self._take(epoch))
+            self._checkpoint("consumed")
+
+    def _begin_again(self) -> None:
+        with self._lock:
+            self._rewind = False
+            self._consumed.clear()
+            self._assignment.start_over()
+
+    def _take_slot(self) -> bool:
+        """Wait until a batch may be delivered, polling all the while, so that the group's callbacks are served."""
+        if self._slots.acquire(timeout=_BLOCKED_SECONDS):
+            return True
+        self._assignment.pause()
+        taken = False
+        while not (taken or self._rewind or self._stopping.is_set()):
+            self._accept(self._consumer.consume(1, timeout=0))
+            taken = self._slots.acquire(timeout=_IDLE_SECONDS)
+        self._assignment.resume()
+        return taken
+
+    def _drain(self) -> None:
+        """Let the batches under way be committed before the group is left."""
+        deadline = Deadline(self._stop_seconds)
+        self._assignment.pause()
+        free = 0
+        while free < DEPTH and not deadline.passed:
+            self._consumer.consume(1, timeout=0)
+            free += self._slots.acquire(timeout=0.02)
+
+    def _consume(self) -> None:
+        epoch = self._epoch
+        messages = self._consumer.consume(1, timeout=_IDLE_SECONDS)
+        if messages and messages[0].error() is None:
+            fitting = int(self._options.batch_bytes / self._average_bytes)
+            wanted = min(self._options.batch_records, fitting) - 1
+            if wanted > 0:
+                messages += self._consumer.consume(wanted, timeout=self._options.batch_seconds)
+        if epoch == self._epoch:
+            self._accept(messages)
+
+    def _accept(self, messages: list[Message]) -> None:
+        for message in messages:
+            error = message.error()
+            if error is None:
+                if self._assignment.accept(message):
+                    self._consumed.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 # librdkafka's own codes begin with _
+                self._assignment.note_end(message.partition(), message.offset())
+                self._problem = None
+            else:
+                self._complain(message, error)
+
+    def _complain(self, message: Message, error: KafkaError) -> None:
+        if error.fatal():
+            raise Fenced(
+                f"the consumer of slot {self._options.slot!r} was fenced: {error.str()}. Another process uses this "
+                "slot; give each worker its own."
+            )
+        if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001 # as above
+            self.abandon(f"partition {message.partition()}: {error.str()}")
+            return
+        missing = error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}  # noqa: SLF001 # as above
+        cure = f"topic {self._options.topic} is missing: run `streamsplit topics create`"
+        self._problem = cure if missing else error.str()
+        logger.warning("%s", self._problem)
+
+    def _take(self, epoch: int) -> RawBatch:
+        """The next batch: what fits into its bytes, at least one record."""
+        size = 0
+        messages: list[Message] = []
+        while self._consumed:
+            length = len(self._consumed[0])
+            if messages and size + length > self._options.batch_bytes:
+                break
+            size += length
+            messages.append(self._consumed.popleft())
+        self._average_bytes = max(64.0, size / len(messages))
+        self._problem = None
+        return _columns(epoch, messages)
+
+    # -- the group's callbacks, in the lane's thread ------------------------------------------------------------------
+
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        with self._lock:
+            if partitions:
+                self._assignment.add([each.partition for each in partitions])
+                self._start_over(f"assigned {[each.partition for each in partitions]}")
+
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        """Waiting for the lock lets a commit under way end, within its own deadline; later batches are dropped."""
+        with self._lock:
+            self._assignment.remove([each.partition for each in partitions])
+            self._start_over(f"revoked {[each.partition for each in partitions]}")
+
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        with self._lock:
+            self._assignment.remove([each.partition for each in partitions])
+            self._start_over(f"lost {[each.partition for each in partitions]}")
+
+
+def _columns(epoch: int, messages: list[Message]) -> RawBatch:
+    count = len(messages)
+    return RawBatch(
+        epoch=epoch,
+        values=[message.value() for message in messages],
+        keys=[message.key() for message in messages],
+        headers=[message.headers() for message in messages],
+        partitions=np.fromiter((message.partition() for message in messages), np.int32, count),
+        offsets=np.fromiter((message.offset() for message in messages), np.int64, count),
+        timestamps=np.fromiter((message.timestamp()[1] for message in messages), np.int64, count),
+    )

@@ -1,0 +1,201 @@
+"""The transactional producer of a lane.
+
+A commit is five steps:
+
+1. begin the transaction, when every byte of it is ready;
+2. produce all records, each to its partition number;
+3. send the source offsets, with the consumer group's metadata (KIP-447);
+4. commit, which flushes first;
+5. on any failure or unknown result: give up this producer. `restore()` makes a new one with the same id, whose
+   `init_transactions()` ends whatever the old one left behind.
+
+librdkafka has no KIP-890: after a time-out, a delayed EndTxn of a producer that is used again could hit its next
+transaction. That is why step 5 knows no second try (docs/design.md section 5).
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from streamsplit.core.errors import ServiceError
+from streamsplit.core.records import Headers
+from streamsplit.kafka.clients import Connection
+from streamsplit.kafka.deadline import Deadline
+
+logger = logging.getLogger(__name__)
+
+Checkpoint = Callable[[str], None]
+"""Called with the name of each point a transaction passes; fault tests end the process there."""
+
+COMMIT_SECONDS = 6.0
+"""Longest commit; below the transaction time-out, so that an answer is ours and not an expiry's."""
+
+_OPEN_SECONDS = 5.0
+
+
+class Fenced(ServiceError):
+    """Another process uses this transactional id, or our transaction expired; this process must end."""
+
+
+class TransactionAborted(ServiceError):
+    """The transaction did not commit, or nobody knows; what it held is read again from the committed offsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Records for one topic, as columns of one length.
+
+    Attributes:
+        topic: Where they go.
+        values: Record values; None is a tombstone.
+        keys: Record keys.
+        partitions: Partition numbers.
+        headers: Header lists, None where a record has none; None instead of the column where no record has any.
+    """
+
+    topic: str
+    values: Sequence[bytes | None]
+    keys: Sequence[bytes | None]
+    partitions: Sequence[int]
+    headers: Sequence[Headers | None] | None = None
+
+
+class Transaction:
+    """One transactional id and the producer that holds it now.
+
+    Args:
+        connection: The brokers.
+        transactional_id: Static: `<deployment>.<slot>`.
+        timeout_seconds: After this the broker aborts an open transaction; below the group's session time-out.
+        checkpoint: Fault tests' hook.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        transactional_id: str,
+        timeout_seconds: float,
+        checkpoint: Checkpoint = lambda _: None,
+    ) -> None:
+        self._config: dict[str, Any] = {
+            **connection.client_config(),
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": int(timeout_seconds * 1000),
+            "linger.ms": 5,
+            "batch.num.messages": 10_000,
+            "message.max.bytes": 1_000_000_000,  # the topic decides; sizes are checked before
+            "queue.buffering.max.messages": 1_000_000,
+            "queue.buffering.max.kbytes": 1_048_576,
+        }
+        self._checkpoint = checkpoint
+        self._producer: Producer | None = None
+        self.transactional_id = transactional_id
+
+    @property
+    def open(self) -> bool:
+        """Whether a producer stands ready."""
+        return self._producer is not None
+
+    def restore(self) -> None:
+        """Make a producer where there is none, ending what its predecessor left behind.
+
+        Raises:
+            Fenced: Another process took the id meanwhile.
+            ServiceError: The brokers did not answer in time; call again.
+        """
+        if self._producer is not None:
+            return
+        producer = Producer(self._config)
+        try:
+            producer.init_transactions(_OPEN_SECONDS)
+        except KafkaException as error:
+            _dispose(producer)
+            raise self._judged(error, "init_transactions") from error
+        self._producer = producer
+
+    def commit(self, outgoing: Sequence[Outgoing], offsets: Sequence[TopicPartition], group: object | None) -> None:
+        """Write all records and the source offsets, or none of them.
+
+        Args:
+            outgoing: What to write.
+            offsets: The next offset of each source partition, with its metadata; may be empty.
+            group: Metadata of the joined consumer, taken now; None where there are no offsets.
+
+        Raises:
+            Fenced: This process must end.
+            TransactionAborted: Nothing may be visible; `restore()`, then read again from the committed offsets.
+        """
+        producer = self._producer
+        if producer is None:
+            raise TransactionAborted("the transactional producer is not open")
+        deadline = Deadline(COMMIT_SECONDS)
+        step = "begin"
+        try:
+            producer.begin_transaction()
+            step = "produce"
+            for records in outgoing:
+                _produce(producer, records, deadline)
+            self._checkpoint("produced")
+            step = "send_offsets"
+            if offsets:
+                producer.send_offsets_to_transaction(list(offsets), group, deadline.left)
+            self._checkpoint("offsets_sent")
+            step = "commit"
+            self._checkpoint("committing")
+            producer.commit_transaction(deadline.left)
+        except (KafkaException, BufferError) as error:
+            self._producer = None
+            _dispose(producer)
+            raise self._judged(error, step) from error
+
+    def close(self) -> None:
+        """Give the producer up; an open transaction is aborted."""
+        if self._producer is not None:
+            _dispose(self._producer)
+            self._producer = None
+
+    def _judged(self, error: KafkaException | BufferError, step: str) -> ServiceError:
+        reason = error.args[0] if isinstance(error, KafkaException) else None
+        if isinstance(reason, KafkaError) and (reason.fatal() or reason.code() == KafkaError._FENCED):  # noqa: SLF001 # librdkafka's own codes start with an underscore
+            return Fenced(
+                f"transactional id {self.transactional_id!r} was taken at {step}: another process uses this slot, or "
+                f"this one was stopped longer than its transaction time-out ({reason.str()}). Give each worker its own "
+                "slot."
+            )
+        return TransactionAborted(f"transaction of {self.transactional_id!r} failed at {step}: {error}")
+
+
+def _produce(producer: Producer, records: Outgoing, deadline: Deadline) -> None:
+    produce, topic = producer.produce, records.topic
+    columns = zip(records.values, records.keys, records.partitions, strict=True)
+    for index, (value, key, partition) in enumerate(columns):
+        headers = records.headers[index] if records.headers is not None else None
+        while True:
+            try:
+                if headers:
+                    produce(topic, value, key, partition, headers=list(headers))
+                else:
+                    produce(topic, value, key, partition)
+                break
+            except BufferError:
+                if deadline.passed:
+                    raise
+                producer.poll(min(0.1, deadline.left))
+    producer.poll(0)
+
+
+def _dispose(producer: Producer) -> None:
+    """Close without waiting: closing tries to abort, which may block for as long as no broker answers."""
+
+    def close() -> None:
+        try:
+            producer.purge()
+            producer.close()
+        except KafkaException as error:
+            logger.debug("closing a given-up producer: %s", error)
+
+    threading.Thread(target=close, name="producer-disposal", daemon=True).start()
