@@ -202,7 +202,9 @@ class State:
         apply_revision: Offset of that apply; -1 for none.
         attempt: How often this same file has been tried, from 1.
         step: Index of the present step; -1 before the first.
-        weights: Basis points of each candidate on the default route; all 0 unless Progressing or Paused.
+        weights: Basis points of each candidate on the default route: all 0 while Preparing, empty while no rollout is
+            active, so that there is always one for each of `arms` after control.
+        by_hand: True from `set_weight` until the ramp goes on: the weights are not those of the present step.
         rolled_back: Digests of rollouts that were aborted, with the number of attempts.
         accepted_losses: Request partition → offset up to which an operator accepted a range lost to retention.
         command_ids: Ids of all commands accepted so far.
@@ -218,6 +220,7 @@ class State:
     attempt: int = 0
     step: int = -1
     weights: tuple[int, ...] = ()
+    by_hand: bool = False
     rolled_back: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     accepted_losses: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     command_ids: frozenset[str] = frozenset()
@@ -237,7 +240,20 @@ class State:
         return (control, *self.rollout.arms[1:])
 
     @property
+    def splitting(self) -> bool:
+        """Whether candidates may answer now: weights and rules hold."""
+        return self.phase in {Phase.PROGRESSING, Phase.PAUSED}
+
+    @property
     def warm(self) -> tuple[Chain, ...]:
-        """The chains a worker keeps loaded: those of the arms, and the one an abort would return to."""
-        chains = tuple(arm.chain for arm in self.arms if arm.chain)
-        return (*chains, self.previous) if self.previous else chains
+        """The chains a worker keeps loaded.
+
+        Those of the arms, the one that is to replace control once it is loaded everywhere, and the one that an abort
+        would return to.
+        """
+        chains = [arm.chain for arm in self.arms if arm.chain]
+        if self.rollout is not None and self.phase is Phase.PREPARING and self.rollout.arms[0].chain != self.serving:
+            chains.append(self.rollout.arms[0].chain)
+        if self.previous:
+            chains.append(self.previous)
+        return tuple(chains)

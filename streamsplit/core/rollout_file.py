@@ -1,0 +1,221 @@
+"""The contents of a rollout file, read into a `Rollout` (docs/design.md section 12).
+
+The whole grammar is known. A part of it that is not built yet is refused by name, and what is accepted although
+nobody acts on it yet is told by `notes`; nothing is ignored. `rollout.schema.json` says the same to editors, coarser.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from streamsplit.core.findings import Finding, Findings, Path, show
+from streamsplit.core.rollout import Arm, Chain, Limits, ModelRef, Rollout, Rule, Unit, UnitKind
+from streamsplit.core.rollout_limits import read_checks, read_limits
+from streamsplit.core.rollout_steps import NOT_BUILT, read_steps
+from streamsplit.core.weights import read_weights
+
+FIELDS = ("rollout", "salt", "arms", "unit", "routes", "steps", "mode", "judge", "limits", "checks")
+MOST_CANDIDATES = 100
+MOST_RULES = 1000
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+_MODEL = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})@([A-Za-z0-9][A-Za-z0-9._-]{0,99})", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_UNKNOWN_DIGEST = "0" * 64
+_NAME_EXPECTED = "letters, digits, `.`, `_` and `-`, at most 100, as text (put numbers in quotes)"
+_CHAIN_EXPECTED = "a model `name@version`, or a chain such as `[encode@1, delay@2]`"
+
+
+def parse(spec: object, models: Mapping[str, str]) -> Rollout | tuple[Finding, ...]:
+    """Reads the contents of a rollout file.
+
+    Args:
+        spec: What the YAML or JSON of the file says.
+        models: `name@version` → sha256 of its ONNX file, at least for the models that the file names.
+
+    Returns:
+        The rollout, or everything that is wrong with the file. Never raises.
+    """
+    return _read(spec, models)
+
+
+def check(spec: object) -> tuple[Finding, ...]:
+    """Everything that is wrong with a file by itself, without the models; empty where nothing is."""
+    result = _read(spec, None)
+    return () if isinstance(result, Rollout) else result
+
+
+def notes(spec: Mapping[str, object]) -> tuple[Finding, ...]:
+    """What a valid file says that nobody acts on yet: steps are walked by hand, with `streamsplit promote`."""
+    found = Findings()
+    by_hand = "is accepted, but nobody acts on it yet: steps are walked by hand, with `streamsplit promote`"
+    if "mode" in spec:
+        found.add(("mode",), by_hand)
+    steps = spec.get("steps")
+    for index, step in enumerate(steps if isinstance(steps, Sequence) else ()):
+        for name in ("for", "requests", "advance"):
+            if isinstance(step, Mapping) and name in step:
+                found.add(("steps", index, name), by_hand)
+    return found.all()
+
+
+def _read(spec: object, models: Mapping[str, str] | None) -> Rollout | tuple[Finding, ...]:
+    found = Findings()
+    fields = found.mapping(spec, (), FIELDS, "a mapping with `rollout` and `arms`")
+    if not fields:
+        return found.all() or (Finding((), "the file is empty", "`rollout` and `arms`"),)
+    name = _read_name(found, fields.get("rollout"), ("rollout",))
+    salt = _read_salt(found, fields["salt"]) if "salt" in fields else name
+    arms = _read_arms(found, fields.get("arms"), models)
+    candidates = tuple(arm.name for arm in arms[1:])
+    unit = _read_unit(found, fields.get("unit", "id"))
+    # Without arms, routes and steps would only be found to name none.
+    rules = _read_rules(found, fields.get("routes", ()), candidates) if arms else ()
+    steps = read_steps(found, fields.get("steps", ()), candidates, has_rules=bool(rules)) if arms else ()
+    _read_mode(found, fields.get("mode", "auto"))
+    if "judge" in fields:
+        found.add(("judge",), NOT_BUILT["judge"])
+    limits = read_limits(found, fields["limits"]) if "limits" in fields else Limits()
+    checks = read_checks(found, fields["checks"]) if "checks" in fields else MappingProxyType({})
+    if found:
+        return found.all()
+    return Rollout(name, salt, arms, unit, rules, steps, limits, checks, digest=_digest(fields, arms))
+
+
+def _digest(fields: Mapping[str, object], arms: tuple[Arm, ...]) -> str:
+    # The order of the arms decides their ranges of buckets, and sorted keys lose it; so it is hashed beside the file.
+    models = {model.label: model.sha256 for arm in arms for model in arm.chain}
+    return hashlib.sha256(canonical_json([fields, [arm.name for arm in arms], models])).hexdigest()
+
+
+def canonical_json(value: object) -> bytes:
+    """The one JSON text of a value: sorted keys, no spaces, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain).encode("ascii")
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, Sequence) else str(value)
+
+
+def _read_name(found: Findings, value: object, path: Path) -> str:
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    found.wrong(path, value, _NAME_EXPECTED)
+    return ""
+
+
+def _read_salt(found: Findings, value: object) -> str:
+    if isinstance(value, str) and value and is_utf8(value):
+        return value
+    found.wrong(("salt",), value, "text that is not empty (put numbers in quotes)")
+    return ""
+
+
+def is_utf8(value: str) -> bool:
+    """Whether a text can be written in UTF-8: JSON escapes can make halves of characters that cannot."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read_arms(found: Findings, value: object, models: Mapping[str, str] | None) -> tuple[Arm, ...]:
+    named = found.mapping(value, ("arms",), None, "arm → model, with `control` among them")
+    if named and "control" not in named:
+        found.add(("arms",), "there is no `control`", "`control`: the model that serves today")
+    elif isinstance(value, Mapping) and not value:
+        found.add(("arms",), "there is no arm", "`control` and a candidate, by default `canary`")
+    if len(named) > MOST_CANDIDATES + 1:
+        found.add(("arms",), f"{len(named)} arms are too many", f"at most {MOST_CANDIDATES} candidates")
+    for name in named:
+        if not _NAME.fullmatch(name):
+            found.add(("arms", name), "this is no name of an arm", _NAME_EXPECTED)
+    ordered = sorted(named, key=lambda name: name != "control")
+    return tuple(Arm(name, _read_chain(found, named[name], ("arms", name), models)) for name in ordered)
+
+
+def _read_chain(found: Findings, value: object, path: Path, models: Mapping[str, str] | None) -> Chain:
+    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    labels: Sequence[object] = value if isinstance(value, Sequence) and several else (value,)
+    if not labels:
+        found.wrong(path, value, _CHAIN_EXPECTED)
+    chain = []
+    for index, label in enumerate(labels):
+        place = (*path, index) if several else path
+        match = _MODEL.fullmatch(label) if isinstance(label, str) else None
+        if match is None:
+            found.wrong(place, label, _CHAIN_EXPECTED)
+            continue
+        sha256 = _UNKNOWN_DIGEST if models is None else models.get(match[0])
+        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+            found.add(place, f"the sha256 of {match[0]} is not given", "64 hex digits beside the file, in `models`")
+            continue
+        chain.append(ModelRef(match[1], match[2], sha256))
+    return tuple(chain)
+
+
+def _read_unit(found: Findings, value: object) -> Unit:
+    if value in ("id", "key"):
+        return Unit(UnitKind(str(value)))
+    if isinstance(value, str) and is_utf8(value):
+        attribute = value.removeprefix("attributes.")
+        if attribute and attribute != value:
+            return Unit(UnitKind.ATTRIBUTE, attribute)
+    found.wrong(("unit",), value, "`id`, `key` or `attributes.NAME`")
+    return Unit(UnitKind.ID)
+
+
+def _read_mode(found: Findings, value: object) -> None:
+    if value == "advise":
+        found.add(("mode",), NOT_BUILT["advise"])
+    elif value != "auto":
+        found.wrong(("mode",), value, "`auto`")
+
+
+def _read_rules(found: Findings, value: object, candidates: tuple[str, ...]) -> tuple[Rule, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        found.wrong(("routes",), value, "a list of routes, such as `- {when: {carrier: [UA]}, weights: {canary: 5}}`")
+        return ()
+    if len(value) > MOST_RULES:
+        found.add(("routes",), f"{len(value)} routes are too many", f"at most {MOST_RULES}")
+        return ()
+    if value and not candidates:
+        found.add(("routes",), "there is no candidate to route to", "a second arm, such as `canary`, or no routes")
+        return ()
+    rules = []
+    for index, entry in enumerate(value):
+        path: Path = ("routes", index)
+        fields = found.mapping(entry, path, ("when", "weights", "mirror"), "a route with `when` and `weights`")
+        if "mirror" in fields:
+            found.add((*path, "mirror"), NOT_BUILT["mirror"])
+        if "when" in fields:
+            when = _read_when(found, fields["when"], (*path, "when"))
+            if "weights" in fields or "mirror" not in fields:
+                rules.append(Rule(when, read_weights(found, fields.get("weights"), (*path, "weights"), candidates)))
+        elif isinstance(entry, Mapping) and index != len(value) - 1:
+            found.add(path, "a route without `when` is the default and hides those behind it", "it at the end")
+        if "when" not in fields and "weights" in fields:
+            found.add((*path, "weights"), "the weights of the default route are the steps", "them in `steps`")
+    return tuple(rules)
+
+
+def _read_when(found: Findings, value: object, path: Path) -> Mapping[str, tuple[str, ...]]:
+    conditions = found.mapping(value, path, None, "attribute → list of values")
+    if isinstance(value, Mapping) and not value:
+        found.add(path, "no attribute is named", "attribute → list of values; the default route has no `when`")
+    when = {}
+    for attribute, values in conditions.items():
+        place = (*path, attribute)
+        if not is_utf8(attribute):
+            found.add(place, "this is no text in UTF-8", "a name of an attribute")
+        if not isinstance(values, Sequence) or isinstance(values, str | bytes) or not values:
+            found.wrong(place, values, "a list of values, such as `[UA, B6]`")
+            continue
+        for index, accepted in enumerate(values):
+            if not isinstance(accepted, str) or not is_utf8(accepted):
+                found.add((*place, index), f"{show(accepted)} is no text", 'text; put it in quotes, such as `"7"`')
+        when[attribute] = tuple(accepted for accepted in values if isinstance(accepted, str))
+    return MappingProxyType(when)
