@@ -1,0 +1,109 @@
+"""What each weight set against what it reached, and where each change of the state cut in."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamsplit.core.rollout import WHOLE, State
+from streamsplit.offline.recorded import RecordedAudits
+from streamsplit.offline.report import Cut, Share
+
+TAIL = 5e-7
+"""Probability left on each side of a bound."""
+
+
+def shares(audits: RecordedAudits, states: Mapping[int, State]) -> tuple[Share, ...]:
+    """Set and reached share of every candidate on every route of every revision.
+
+    Args:
+        audits: Those of the universe.
+        states: Revision → state; revisions that are not here are left out.
+    """
+    return tuple(
+        share
+        for revision, rows in _by_revision(audits)
+        if revision in states
+        for share in _of_revision(audits.take(rows), states[revision])
+    )
+
+
+def cuts(audits: RecordedAudits, states: Mapping[int, State], kinds: Mapping[int, str]) -> tuple[Cut, ...]:
+    """The first offset served under each revision, by partition."""
+    found = []
+    for revision, rows in _by_revision(audits):
+        if revision not in states:
+            continue
+        state, partitions, offsets = states[revision], audits.partitions[rows], audits.offsets[rows]
+        first = {int(part): int(offsets[partitions == part].min()) for part in np.unique(partitions)}
+        candidates = [arm.name for arm in state.arms[1:]]
+        weights = dict(zip(candidates, state.weights, strict=False))
+        found.append(Cut(revision, kinds.get(revision, "unknown"), str(state.phase), weights, first))
+    return tuple(found)
+
+
+def _by_revision(audits: RecordedAudits) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    order = np.argsort(audits.revisions, kind="stable")
+    revisions, starts = np.unique(audits.revisions[order], return_index=True)
+    yield from zip(revisions.tolist(), np.split(order, starts[1:]), strict=False)
+
+
+def _of_revision(audits: RecordedAudits, state: State) -> Iterator[Share]:
+    candidates = [arm.name for arm in state.arms[1:]]
+    if state.rollout is None or not state.splitting:
+        return
+    routes = {-1: state.weights} | {rule: route.weights for rule, route in enumerate(state.rollout.rules)}
+    for rule, weights in routes.items():
+        route = audits.take((audits.rules == rule) & (audits.buckets >= 0))
+        if not len(route):
+            continue
+        units = len(np.unique(route.units))
+        for name, weight in zip(candidates, weights, strict=False):
+            taken = route.arms.equals(name)
+            lowest, highest = binomial_bound(units, weight / WHOLE)
+            units_taken = len(np.unique(route.units[taken]))
+            yield Share(
+                state.revision,
+                rule,
+                name,
+                weight,
+                requests=len(route),
+                taken=int(taken.sum()),
+                units=units,
+                units_taken=units_taken,
+                lowest=lowest,
+                highest=highest,
+            )
+
+
+def binomial_bound(trials: int, chance: float, tail: float = TAIL) -> tuple[int, int]:
+    """The numbers of successes that leave at most `tail` on each side, exactly.
+
+    Args:
+        trials: Number of independent draws.
+        chance: Of success in each, 0 to 1.
+        tail: Probability left out below the lowest and above the highest number.
+    """
+    if trials == 0 or chance <= 0:
+        return 0, 0
+    if chance >= 1:
+        return trials, trials
+    mean, deviation = trials * chance, math.sqrt(trials * chance * (1 - chance))
+    reach = 12 * deviation + 40  # beyond this less is left than a double can add to 1
+    counts = range(max(0, math.floor(mean - reach)), min(trials, math.ceil(mean + reach)) + 1)
+    whole = math.lgamma(trials + 1)
+    log_chance, log_miss = math.log(chance), math.log1p(-chance)
+    mass = np.exp(
+        [
+            whole
+            - math.lgamma(count + 1)
+            - math.lgamma(trials - count + 1)
+            + count * log_chance
+            + (trials - count) * log_miss
+            for count in counts
+        ]
+    )
+    below = np.searchsorted(np.cumsum(mass), tail, side="right")
+    above = np.searchsorted(np.cumsum(mass[::-1]), tail, side="right")
+    return counts[int(below)], counts[len(counts) - 1 - int(above)]
