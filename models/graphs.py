@@ -47,9 +47,9 @@ class Graph:
         self._nodes: list[NodeProto] = []
         self._constants: list[TensorProto] = []
 
-    def node(self, kind: str, inputs: Sequence[str], *, domain: str = "", name: str = "", **attributes: Any) -> str:
-        """Add a node with one output; returns the output's name."""
-        name = name or f"{kind.lower()}_{len(self._nodes)}"
+    def node(self, kind: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output, called `name` if that is given; returns the output's name."""
+        name = attributes.pop("name", "") or f"{kind.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, list(inputs), [name], domain=domain, **attributes))
         return name
 
