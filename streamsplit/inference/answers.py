@@ -1,0 +1,75 @@
+"""The answers of a batch while they come together, row by row, from several arms."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from streamsplit.core.records import NOBODY, Outcome, Predictions, Signature
+from streamsplit.core.rollout import Check
+from streamsplit.inference.checks import failed_checks
+from streamsplit.inference.share import ANSWERED, RAISED, Share
+
+
+class Answers:
+    """Columns of a batch's predictions.
+
+    Args:
+        rows: Number of requests (m).
+        signature: Control's; all arms give the same outputs.
+        checks: Output name → condition.
+
+    Attributes:
+        outcomes: int8 (m,), `Outcome` codes; a row's is set before control answers it in the place of a candidate.
+        reasons: Row → why an arm failed it.
+    """
+
+    def __init__(self, rows: int, signature: Signature, checks: Mapping[str, Check]) -> None:
+        self.outcomes = np.zeros(rows, np.int8)
+        self.reasons: dict[int, str] = {}
+        self._checks = checks
+        self._served_by = np.full(rows, NOBODY, np.int8)
+        self._micros = np.zeros(rows, np.int64)
+        self._outputs = {spec.name: np.zeros((rows, *spec.shape), spec.datatype.numpy) for spec in signature.outputs}
+
+    def take(self, share: Share, arm: int) -> tuple[dict[int, str], dict[int, str]]:
+        """Keep the answers of a share that pass their checks.
+
+        Returns:
+            Row → why, for the rows whose answer failed a check, and for those that raised when run alone. Rows that
+            were not decided are in neither.
+        """
+        positions = np.flatnonzero(share.states == ANSWERED)
+        whole = len(positions) == len(share.rows)
+        specs = share.process.signature.outputs
+        given = {spec.name: share.output(spec.name) if whole else share.output(spec.name)[positions] for spec in specs}
+        failed = failed_checks(given, share.process.signature, self._checks)
+        good = np.ones(len(positions), bool)
+        good[list(failed)] = False
+        rows = share.rows[positions]
+        invalid = {int(rows[index]): why for index, why in failed.items()}
+        kept = rows if not failed else rows[good]
+        for name, array in given.items():
+            self._outputs[name][kept] = array if not failed else array[good]
+        self._micros[kept] = share.micros[positions[good]]
+        self._served_by[kept] = arm
+        raised = {
+            int(share.rows[index]): share.reasons[index] for index in np.flatnonzero(share.states == RAISED).tolist()
+        }
+        return invalid, raised
+
+    def fall_back(self, rows: Mapping[int, str], outcome: Outcome) -> None:
+        """Note that control answers some rows in the place of a candidate, and why."""
+        if rows:
+            self.outcomes[list(rows)] = outcome
+            self.reasons.update(rows)
+
+    def give_up(self, rows: Mapping[int, str]) -> None:
+        """Make dead letters of rows that control cannot serve; a candidate's reason stays in the text."""
+        for row, why in rows.items():
+            before = f"{self.reasons[row]}; then " if row in self.reasons else ""
+            self.reasons[row] = f"{before}control: {why}"
+        self.outcomes[list(rows)] = Outcome.DEAD_LETTER
+
+    def predictions(self) -> Predictions:
+        """What has come together."""
+        return Predictions(self._served_by, self.outcomes, self._micros, self._outputs, self.reasons)

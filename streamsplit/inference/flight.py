@@ -1,0 +1,164 @@
+"""A batch on its way through the arms, and the promise that a candidate's failure never costs an answer.
+
+Making a flight hands every arm its share at once. `collect` waits for the shares, lets control answer what a candidate
+could not, and returns when every row is answered or found to be unservable.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamsplit.core.records import CONTROL, Outcome
+from streamsplit.inference.answers import Answers
+from streamsplit.inference.breakers import Breakers, BreakerUpdate
+from streamsplit.inference.fall import FallKind
+from streamsplit.inference.isolation import SHORTER, Piece, Trial, isolate
+from streamsplit.inference.job import Collected, Job
+from streamsplit.inference.process import ModelProcess
+from streamsplit.inference.share import ANSWERED, RAISED, UNDECIDED, Share
+from streamsplit.inference.waiting import ControlUnavailable, KeepGoing, wait_for_control, wait_for_shares
+
+_OUTCOME_OF_FALL = {
+    FallKind.HANG: Outcome.FALLBACK_TIMEOUT,
+    FallKind.CRASH: Outcome.FALLBACK_ERROR,
+    FallKind.MEMORY: Outcome.FALLBACK_ERROR,
+    FallKind.KILLED: Outcome.FALLBACK_ERROR,
+    FallKind.STOPPED: Outcome.FALLBACK_LOADING,  # we did it: not counted against the candidate
+}
+
+
+class Flight:
+    """A batch that has been handed over.
+
+    Args:
+        job: The batch.
+        breakers: As of the last committed batch.
+        watchdog: Seconds in which a run of control must finish.
+
+    Raises:
+        ControlUnavailable: The job has no control.
+    """
+
+    def __init__(self, job: Job, breakers: Breakers, watchdog: float) -> None:
+        control = job.arms[CONTROL] if job.arms else None
+        if control is None:
+            raise ControlUnavailable("there is no control: apply a rollout")
+        self._job = job
+        self._control = control
+        self._watchdog = watchdog
+        self._candidates: dict[int, Share] = {}
+        self._unasked: list[tuple[NDArray[np.int64], Outcome]] = []
+        for index in np.unique(job.assigned).tolist():
+            if index != CONTROL:
+                self._hand_over(index, breakers)
+        rows = np.flatnonzero(~np.isin(job.assigned, list(self._candidates)))
+        self._untried = Piece(rows, job.limits.run_rows)
+        self._control_share: Share | None = None
+        if len(rows) and control.process is not None:
+            self._control_share = self._share_of_control(control.process, self._untried)
+
+    def collect(self, keep_going: KeepGoing) -> Collected:
+        """Wait until every row is decided; to be called once.
+
+        Args:
+            keep_going: Asked about twenty times a second; False gives the batch up.
+
+        Raises:
+            Abandoned: `keep_going` turned false.
+            ControlUnavailable: Control cannot be loaded, or was stopped.
+        """
+        first = [share for share in (self._control_share, *self._candidates.values()) if share is not None]
+        wait_for_shares(first, keep_going)
+        # Once known, the signature stays: there is no need to wait for a process that is being restarted.
+        signature = self._control.status.signature or wait_for_control(self._control, keep_going).signature
+        answers = Answers(len(self._job.assigned), signature, self._job.checks)
+        for rows, outcome in self._unasked:
+            answers.outcomes[rows] = outcome
+        pieces = [self._after_first_share(answers)]
+        fallen, update = self._settle_candidates(answers)
+        pieces.append(Piece(fallen, self._job.limits.run_rows))
+        convicted = isolate(pieces, lambda piece: self._attempt(piece, answers, keep_going))
+        answers.give_up(convicted)
+        return Collected(answers.predictions(), update)
+
+    def _hand_over(self, index: int, breakers: Breakers) -> None:
+        """Hand a candidate its rows, or note why it is not asked."""
+        job = self._job
+        rows = np.flatnonzero(job.assigned == index)
+        arm = job.arms[index] if 0 < index < len(job.arms) else None
+        process = arm.process if arm is not None else None
+        if job.stale:
+            self._unasked.append((rows, Outcome.FALLBACK_STALE))
+        elif arm is not None and breakers.is_open(job.rollout, arm.name):
+            self._unasked.append((rows, Outcome.FALLBACK_OPEN))
+        elif process is None:
+            self._unasked.append((rows, Outcome.FALLBACK_LOADING))
+        else:
+            self._candidates[index] = Share(
+                process, job.inputs, rows, run_rows=job.limits.run_rows, patience=job.limits.timeout_seconds
+            )
+
+    def _share_of_control(self, process: ModelProcess, piece: Piece) -> Share:
+        return Share(
+            process,
+            self._job.inputs,
+            piece.rows,
+            run_rows=piece.run_rows,
+            patience=self._watchdog,
+            prove=piece.alone,
+        )
+
+    def _settle_candidates(self, answers: Answers) -> tuple[NDArray[np.int64], BreakerUpdate]:
+        """Keep what candidates answered; the rows that fall to control, and what it means for the breakers."""
+        fell: dict[str, bool] = {}
+        reasons: dict[str, str] = {}
+        fallen: list[NDArray[np.int64]] = []
+        for index, share in self._candidates.items():
+            arm = self._job.arms[index]
+            assert arm is not None
+            if share.fall is None:
+                arm.answered()
+                fell[arm.name] = False
+                fallen.append(_settle_candidate(share, index, answers))
+                continue
+            fallen.append(share.rows)
+            outcome = _OUTCOME_OF_FALL[share.fall.kind]
+            answers.fall_back(dict.fromkeys(share.rows.tolist(), f"{arm.name}: {share.fall.reason}"), outcome)
+            if outcome is not Outcome.FALLBACK_LOADING:
+                fell[arm.name] = True
+                reasons[arm.name] = share.fall.reason
+        rows = np.sort(np.concatenate(fallen)) if fallen else np.empty(0, np.int64)
+        return rows, BreakerUpdate(self._job.rollout, self._job.limits.breaker, fell, reasons)
+
+    def _after_first_share(self, answers: Answers) -> Piece:
+        """Keep what control answered of its own share; what remains to be decided."""
+        share = self._control_share
+        if share is None:
+            return self._untried
+        trial = self._settle_control(share, answers)
+        if trial.fall is None:
+            return Piece(trial.left, max(1, self._untried.run_rows // SHORTER))
+        return Piece(trial.left, self._untried.run_rows, 0 if len(trial.left) == 1 else 1)
+
+    def _attempt(self, piece: Piece, answers: Answers, keep_going: KeepGoing) -> Trial:
+        """Let control try a piece, in whatever process it has by then."""
+        process = wait_for_control(self._control, keep_going)
+        share = self._share_of_control(process, piece)
+        wait_for_shares([share], keep_going)
+        return self._settle_control(share, answers)
+
+    def _settle_control(self, share: Share, answers: Answers) -> Trial:
+        invalid, raised = answers.take(share, CONTROL)
+        answers.give_up(invalid | raised)
+        if (share.states == ANSWERED).any():
+            self._control.answered()
+        left = share.rows[(share.states != ANSWERED) & (share.states != RAISED)]
+        return Trial(left, share.fall, share.proven)
+
+
+def _settle_candidate(share: Share, index: int, answers: Answers) -> NDArray[np.int64]:
+    """Keep a candidate's answers; the rows it could not answer."""
+    invalid, raised = answers.take(share, index)
+    undecided = {int(share.rows[at]): share.reasons[at] for at in np.flatnonzero(share.states == UNDECIDED).tolist()}
+    answers.fall_back(invalid, Outcome.FALLBACK_INVALID)
+    answers.fall_back(raised | undecided, Outcome.FALLBACK_ERROR)
+    return np.array(sorted(invalid | raised | undecided), np.int64)

@@ -1,0 +1,98 @@
+"""Where the tensors of an exchange lie in an arena.
+
+A tensor of numbers is its elements, row-major. One of BYTES is an int64 length for each element, and a blob elsewhere
+that holds the elements one behind the other; a blob is known by (offset, size).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamsplit.core.records import Datatype, TensorSpec
+from streamsplit.inference.arena import Arena, aligned
+
+Blob = tuple[int, int]
+"""Offset and size in bytes."""
+
+_LENGTH = np.dtype("<i8")
+
+
+def stored(spec: TensorSpec) -> np.dtype[Any]:
+    """The dtype of a tensor's fixed part: its own, or lengths."""
+    return _LENGTH if spec.datatype is Datatype.BYTES else spec.datatype.numpy
+
+
+def reserve(specs: Sequence[TensorSpec], rows: int, start: int) -> tuple[dict[str, int], int]:
+    """Offsets of the fixed parts of some tensors, and the first free offset behind them."""
+    offsets = {}
+    for spec in specs:
+        offsets[spec.name] = start
+        start = aligned(start + rows * spec.elements * stored(spec).itemsize)
+    return offsets, start
+
+
+def fixed(arena: Arena, spec: TensorSpec, offset: int, rows: int) -> NDArray[Any]:
+    """A tensor's fixed part, on the memory itself: (rows, *shape)."""
+    return arena.array(offset, stored(spec), (rows, *spec.shape))
+
+
+def write_inputs(
+    arena: Arena,
+    specs: Sequence[TensorSpec],
+    columns: Mapping[str, NDArray[Any]],
+    rows: NDArray[np.int64],
+    *,
+    offsets: Mapping[str, int],
+    free: int,
+) -> tuple[dict[str, Blob], int]:
+    """Copy some rows of columns into an arena.
+
+    Args:
+        arena: Where to; grown as needed.
+        specs: The tensors.
+        columns: For each an array (m, *shape); BYTES are objects of `bytes`.
+        rows: int64 (k,), the rows wanted, in order.
+        offsets: Where the fixed parts go, as `reserve` said.
+        free: First free offset, where blobs go.
+
+    Returns:
+        The blobs of the BYTES tensors, and the first free offset behind them.
+
+    Raises:
+        OSError: There is no more memory.
+    """
+    arena.ensure(free)
+    blobs: dict[str, Blob] = {}
+    for spec in specs:
+        target = fixed(arena, spec, offsets[spec.name], len(rows))
+        if spec.datatype is Datatype.BYTES:
+            blob, free = append_texts(arena, columns[spec.name][rows], target, free)
+            blobs[spec.name] = blob
+        else:
+            # "clip" only because numpy then writes straight into `out`; the rows are always within.
+            np.take(columns[spec.name], rows, axis=0, out=target, mode="clip")
+    return blobs, free
+
+
+def append_texts(arena: Arena, values: NDArray[Any], lengths: NDArray[Any], free: int) -> tuple[Blob, int]:
+    """Write `bytes` objects as a blob at `free`, and their lengths; returns the blob and the next free offset."""
+    elements = values.reshape(-1).tolist()
+    data = b"".join(elements)
+    lengths.reshape(-1)[:] = np.fromiter(map(len, elements), _LENGTH, len(elements))
+    arena.ensure(free + len(data))
+    arena.write(free, data)
+    return (free, len(data)), aligned(free + len(data))
+
+
+def read_texts(arena: Arena, blob: Blob, lengths: NDArray[Any]) -> NDArray[Any]:
+    """The `bytes` objects of a blob, in the shape of their lengths."""
+    data = arena.read(*blob)
+    ends = np.cumsum(lengths.reshape(-1)).tolist()
+    texts = np.empty(len(ends), dtype=object)
+    start = 0
+    for index, end in enumerate(ends):
+        texts[index] = data[start:end]
+        start = end
+    return texts.reshape(lengths.shape)

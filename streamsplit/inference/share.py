@@ -1,0 +1,160 @@
+"""An arm's share of a batch, handed to its process and watched from the parent."""
+
+import itertools
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamsplit.core.records import Datatype
+from streamsplit.inference.fall import Fall, FallKind
+from streamsplit.inference.layout import fixed, read_texts, reserve, write_inputs
+from streamsplit.inference.process import ModelProcess
+
+OPEN, ANSWERED, RAISED, UNDECIDED = range(4)
+"""States of a row: not run, answered, raised when run alone, raised together with others."""
+
+_NUMBERS = itertools.count()
+
+
+class Share:
+    """Some rows of a batch in one process.
+
+    Nothing blocks: `poll` takes what has come, `fileno` tells when there may be more, `deadline` when to lose patience.
+
+    Args:
+        process: Who answers.
+        columns: The batch's inputs, m rows each.
+        rows: int64 (k,), the rows of the share, at least one.
+        run_rows: Most rows in one run.
+        patience: Seconds in which one run must finish.
+        prove: Whether the process must reproduce its golden records first.
+
+    Attributes:
+        process: As given.
+        rows: As given.
+        states: int8 (k,), one of OPEN, ANSWERED, RAISED, UNDECIDED.
+        micros: int64 (k,), wall time of the run that answered.
+        reasons: Position in the share → why the row raised.
+        proven: Whether the golden records have been reproduced for this share.
+        fall: How the process came down before the share was done; None: it did not.
+    """
+
+    def __init__(
+        self,
+        process: ModelProcess,
+        columns: Mapping[str, NDArray[Any]],
+        rows: NDArray[np.int64],
+        *,
+        run_rows: int,
+        patience: float,
+        prove: bool = False,
+    ) -> None:
+        self.process = process
+        self.rows = rows
+        self.states = np.zeros(len(rows), np.int8)
+        self.micros = np.zeros(len(rows), np.int64)
+        self.reasons: dict[int, str] = {}
+        self.proven = False
+        self.fall: Fall | None = None
+        self._columns = columns
+        self._order = {"id": next(_NUMBERS), "rows": len(rows), "run_rows": run_rows, "prove": prove}
+        self._patience = patience
+        self._progress = time.monotonic()
+        self._sent = False
+        self._done = False
+        self._outputs: dict[str, NDArray[Any]] = {}
+        self._texts: dict[str, NDArray[Any]] = {}
+        self._take_turn()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come."""
+        return self._done or self.fall is not None
+
+    @property
+    def deadline(self) -> float:
+        """When the run under way must have finished, on the monotonic clock."""
+        return self._progress + self._patience
+
+    def output(self, name: str) -> NDArray[Any]:
+        """The answers, (k, *shape), valid where `states` is ANSWERED; on the arena: copy what must stay."""
+        return self._texts[name] if name in self._texts else self._outputs[name]
+
+    def poll(self) -> None:
+        """Take what has come; a process that has let the deadline pass is killed."""
+        if self.finished:
+            return
+        messages, alive = self.process.receive()
+        for message in messages:
+            self._take(message)
+        if self._done:
+            return
+        if not alive:
+            self.fall = self.process.fall()
+        elif time.monotonic() > self.deadline:
+            self._lose_patience()
+        elif not self._sent:
+            self._take_turn()
+
+    def _lose_patience(self) -> None:
+        if self.process.suspended():
+            fall = Fall(FallKind.KILLED, "its process was suspended from outside")
+        else:
+            fall = Fall(FallKind.HANG, f"no run finished within {self._patience:g} s")
+        self.process.kill(fall)
+        self.fall = self.process.fall()
+
+    def _take_turn(self) -> None:
+        """Send the share, unless the process is still busy with one that nobody waits for any more."""
+        if self.process.busy is not None:
+            return
+        signature, arena = self.process.signature, self.process.arena
+        inputs, free = reserve(signature.inputs, len(self.rows), 0)
+        outputs, free = reserve(signature.outputs, len(self.rows), free)
+        try:
+            blobs, free = write_inputs(arena, signature.inputs, self._columns, self.rows, offsets=inputs, free=free)
+        except OSError as error:
+            self.process.kill(Fall(FallKind.STOPPED, f"no memory for its inputs: {error.strerror}"))
+            self.fall = self.process.fall()
+            return
+        self._outputs = {
+            spec.name: fixed(arena, spec, outputs[spec.name], len(self.rows)) for spec in signature.outputs
+        }
+        self._texts = {
+            spec.name: np.full((len(self.rows), *spec.shape), b"", dtype=object)
+            for spec in signature.outputs
+            if spec.datatype is Datatype.BYTES
+        }
+        self._sent = True
+        self._progress = time.monotonic()
+        if self.process.send({**self._order, "inputs": inputs, "outputs": outputs, "blobs": blobs, "free": free}):
+            self.process.busy = self._order["id"]
+        else:
+            self.process.kill(Fall(FallKind.CRASH, "its process does not take orders"))
+            self.fall = self.process.fall()
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        self._progress = max(self._progress, message["at"])
+        if "done" in message:
+            self.process.busy = None
+        if message["id"] != self._order["id"] or not self._sent:
+            return  # of a share that was given up
+        if "ran" in message:
+            start, stop = message["ran"]
+            self.states[start:stop] = ANSWERED
+            self.micros[start:stop] = message["micros"]
+            for name, blob in message["blobs"].items():
+                self.process.arena.follow()
+                lengths = self._outputs[name][start:stop]
+                self._texts[name][start:stop] = read_texts(self.process.arena, blob, lengths)
+        elif "failed" in message:
+            start, stop = message["failed"]
+            self.states[start:stop] = RAISED if message["alone"] else UNDECIDED
+            self.reasons.update(dict.fromkeys(range(start, stop), message["why"]))
+        elif "proven" in message:
+            self.proven = True
+        elif "done" in message:
+            self._done = True
