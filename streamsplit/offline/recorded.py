@@ -6,7 +6,7 @@ into a vocabulary, so that a million requests fit in some hundred megabytes.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import xxhash
@@ -92,6 +92,14 @@ class Words:
         mask: NDArray[np.bool_] = self.codes == translation[other.codes]
         return mask
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Words]") -> "Words":
+        """Several columns one behind the other."""
+        vocabulary = tuple(dict.fromkeys(text for part in parts for text in part.vocabulary))
+        places = {text: code for code, text in enumerate(vocabulary)}
+        codes = [np.array([*(places[text] for text in part.vocabulary), -1], np.int32)[part.codes] for part in parts]
+        return cls(np.concatenate(codes), vocabulary)
+
 
 @dataclass(frozen=True, slots=True)
 class _Sourced:
@@ -112,6 +120,18 @@ class _Sourced:
     def take(self, index: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
         """The rows of a mask or an index, all columns alike."""
         return replace(self, **{column.name: getattr(self, column.name)[index] for column in fields(self)})
+
+
+_Columns = TypeVar("_Columns", bound=_Sourced)
+
+
+def joined(parts: Sequence[_Columns]) -> _Columns:
+    """Several stretches one behind the other, column by column; at least one."""
+    columns: dict[str, Any] = {}
+    for column in fields(parts[0]):
+        pieces = [getattr(part, column.name) for part in parts]
+        columns[column.name] = Words.joined(pieces) if isinstance(pieces[0], Words) else np.concatenate(pieces)
+    return replace(parts[0], **columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,206 @@
+"""Columns from a broker: what was committed when the verification began."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from confluent_kafka import Message
+from numpy.typing import NDArray
+
+from streamsplit.core.records import Headers, RequestColumns
+from streamsplit.kafka.clients import Connection
+from streamsplit.offline.derivation import wanted_attributes
+from streamsplit.offline.fields import Fields, RequestFields, text_bytes
+from streamsplit.offline.history import accepted, read_history
+from streamsplit.offline.ranges import Extent, committed_offsets, extents, place_of, read_range
+from streamsplit.offline.recorded import (
+    Recorded,
+    RecordedAudits,
+    RecordedDeadLetters,
+    RecordedOutputs,
+    RecordedRequests,
+    Words,
+    fingerprint,
+    head_fingerprint,
+    joined,
+)
+from streamsplit.offline.report import Gap, Span
+from streamsplit.offline.universe import Edges, spans, unread_gaps
+from streamsplit.wire.schemas import SchemaStore
+
+_ERRORS = "__connect.errors."
+_PARTITION, _OFFSET = _ERRORS + "partition", _ERRORS + "offset"
+_OUTPUT = ("id", "rollout", "revision", "arm", "model", "outcome", "source_partition", "source_offset")
+_AUDIT = (*_OUTPUT, "unit", "rule", "bucket", "served_by")
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Names of the topics of a deployment, and of the group that reads its requests."""
+
+    requests: str
+    outputs: str
+    audit: str
+    dead_letters: str
+    control: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a verification is made of.
+
+    Attributes:
+        recorded: The columns.
+        spans: The universe.
+        unread: Ranges that retention removed before they were read.
+    """
+
+    recorded: Recorded
+    spans: tuple[Span, ...]
+    unread: tuple[Gap, ...]
+
+
+def read(connection: Connection, topics: Topics, schemas: SchemaStore) -> Reading:
+    """Read a deployment's topics, committed records alone.
+
+    The order matters: offsets first, then how far the topics of answers reach, so that every answer to a request
+    below the committed offset is there.
+
+    Args:
+        connection: The way to the broker.
+        topics: Their names.
+        schemas: Writers' schemas.
+
+    Raises:
+        ServiceError: A topic is missing or cannot be read.
+    """
+    of_requests = extents(connection, topics.requests)
+    committed = committed_offsets(connection, topics.group, topics.requests, of_requests)
+    states, kinds = accepted(read_history(connection, topics.control))
+    ends = {name: extents(connection, name) for name in (topics.audit, topics.outputs, topics.dead_letters)}
+    audit_fields, output_fields = Fields(schemas, "audit", _AUDIT), Fields(schemas, "output", _OUTPUT)
+    # A chunk becomes columns before the next is read: a million records as objects would fill a gigabyte.
+    audits = joined([_audits(chunk, audit_fields) for chunk in _chunks(connection, topics.audit, ends)])
+    outputs = joined([_outputs(chunk, output_fields) for chunk in _chunks(connection, topics.outputs, ends)])
+    parts = [_dead_letters(chunk) for chunk in _chunks(connection, topics.dead_letters, ends)]
+    letters, unsourced = joined([part for part, _ in parts]), tuple(place for _, places in parts for place in places)
+    edges = Edges(
+        committed=committed,
+        retained={partition: extent.start for partition, extent in of_requests.items()},
+        cut={
+            name: frozenset(partition for partition, extent in ends[name].items() if extent.start > 0) for name in ends
+        },
+    )
+    universe = spans(edges, {topics.audit: audits, topics.outputs: outputs, topics.dead_letters: letters})
+    judged = {span.partition: Extent(span.start, span.end) for span in universe if span.start < span.end}
+    attributes = wanted_attributes(states)
+    requests = _requests(
+        read_range(connection, topics.requests, judged), RequestFields(schemas, attributes), attributes
+    )
+    recorded = Recorded(requests, audits, outputs, letters, states, kinds, unsourced)
+    return Reading(recorded, universe, unread_gaps(edges))
+
+
+def _chunks(connection: Connection, topic: str, ends: Mapping[str, Mapping[int, Extent]]) -> Iterator[list[Message]]:
+    yield []  # an empty topic still has columns
+    yield from read_range(connection, topic, ends[topic])
+
+
+def _numbers(values: Iterable[int], dtype: type[np.generic]) -> NDArray[Any]:
+    return np.array(list(values), dtype)
+
+
+def _audits(messages: list[Message], fields: Fields) -> RecordedAudits:
+    rows = [(place_of(message)[1], record) for message in messages if (record := fields.read(message.value()))]
+    records = [record for _, record in rows]
+    return RecordedAudits(
+        **_shared(rows, records),
+        rules=_numbers((record["rule"] for record in records), np.int32),
+        buckets=_numbers((record["bucket"] for record in records), np.int32),
+        units=_numbers((fingerprint(record["unit"]) for record in records), np.uint64),
+        served_by=Words.of(record["served_by"] for record in records),
+    )
+
+
+def _outputs(messages: list[Message], fields: Fields) -> RecordedOutputs:
+    rows, heads = [], []
+    for message in messages:
+        if record := fields.read(message.value()):
+            rows.append((place_of(message)[1], record))
+            heads.append(head_fingerprint(message.key(), _headers(message)))
+    return RecordedOutputs(**_shared(rows, [record for _, record in rows]), heads=np.array(heads, np.uint64))
+
+
+def _shared(rows: list[tuple[int, Mapping[str, Any]]], records: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """The columns that audit and outputs have in common."""
+    return {
+        "partitions": _numbers((record["source_partition"] for record in records), np.int32),
+        "offsets": _numbers((record["source_offset"] for record in records), np.int64),
+        "own_partitions": _numbers((partition for partition, _ in rows), np.int32),
+        "revisions": _numbers((record["revision"] for record in records), np.int64),
+        "ids": _numbers((fingerprint(text_bytes(record["id"])) for record in records), np.uint64),
+        "rollouts": Words.of(record["rollout"] for record in records),
+        "arms": Words.of(record["arm"] for record in records),
+        "models": Words.of(record["model"] for record in records),
+        "outcomes": Words.of(record["outcome"] for record in records),
+    }
+
+
+def _dead_letters(messages: list[Message]) -> tuple[RecordedDeadLetters, tuple[tuple[int, int], ...]]:
+    """The dead letters, and the places of those that name no request."""
+    partitions, offsets, own, heads, unsourced = [], [], [], [], []
+    for message in messages:
+        _, partition, offset = place_of(message)
+        headers = _headers(message)
+        named = dict(headers)
+        try:
+            source = int(named[_PARTITION] or b""), int(named[_OFFSET] or b"")
+        except (KeyError, ValueError):
+            unsourced.append((partition, offset))
+            continue
+        partitions.append(source[0])
+        offsets.append(source[1])
+        own.append(partition)
+        original = [(name, value) for name, value in headers if not name.startswith(_ERRORS)]
+        heads.append(head_fingerprint(message.key(), original))
+    columns = RecordedDeadLetters(
+        np.array(partitions, np.int32), np.array(offsets, np.int64), np.array(own, np.int32), np.array(heads, np.uint64)
+    )
+    return columns, tuple(unsourced)
+
+
+def _requests(chunks: Iterable[list[Message]], fields: RequestFields, attributes: tuple[str, ...]) -> RecordedRequests:
+    partitions, offsets, heads, keys, found = [], [], [], [], []
+    for chunk in chunks:
+        for message in chunk:
+            _, partition, offset = place_of(message)
+            key = message.key()
+            partitions.append(partition)
+            offsets.append(offset)
+            heads.append(head_fingerprint(key, _headers(message)))
+            keys.append(key)
+            found.append(fields.read(message.value()))
+    order = np.lexsort((np.array(offsets, np.int64), np.array(partitions, np.int32)))
+    sorted_fields = [found[row] for row in order]
+    rows = [row for row, read_fields in enumerate(sorted_fields) if read_fields is not None]
+    decoded = [read_fields for read_fields in sorted_fields if read_fields is not None]
+    columns = RequestColumns(
+        rows=np.array(rows, np.int64),
+        ids=[identity for identity, _ in decoded],
+        times=np.zeros(len(decoded), np.int64),
+        attributes={name: [values[at] for _, values in decoded] for at, name in enumerate(attributes)},
+        inputs={},
+    )
+    return RecordedRequests(
+        np.array(partitions, np.int32)[order],
+        np.array(offsets, np.int64)[order],
+        np.array(heads, np.uint64)[order],
+        [keys[row] for row in order],
+        columns,
+    )
+
+
+def _headers(message: Message) -> Headers:
+    return cast("Headers", message.headers() or ())
