@@ -1,0 +1,187 @@
+"""Decodes batches of requests: each record by its frame and writer's schema, most of them in lockstep."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamsplit.core.errors import DataError, UsageError
+from streamsplit.core.records import DeadLetter, RawBatch, RequestColumns, TensorSpec
+from streamsplit.wire.framing import HEADER_BYTES, Frame, Framing, read_frame
+from streamsplit.wire.lanes import FEW
+from streamsplit.wire.lockstep import Lockstep, Part
+from streamsplit.wire.request import Fitted, Request, Wanted, fit
+from streamsplit.wire.requests_avro import AvroRequests
+from streamsplit.wire.requests_json import read_json
+from streamsplit.wire.schemas import SchemaStore
+
+_log = logging.getLogger(__name__)
+
+
+class RequestDecoder:
+    """Makes columns of raw records.
+
+    Attributes:
+        refusals: Schema → why its records are all dead letters, for those met so far.
+    """
+
+    def __init__(self, store: SchemaStore, few: int = FEW) -> None:
+        """Decode with the writers' schemas of `store`.
+
+        Args:
+            store: Knows the schemas.
+            few: Fewer records of one schema than this are read one after another, which is quicker then.
+        """
+        self._store = store
+        self._few = few
+        self._readers: dict[Frame, AvroRequests] = {}
+        self._lockstep: dict[tuple[Frame, Wanted], Lockstep] = {}
+        self.refusals: dict[str, str] = {}
+
+    def decode(self, batch: RawBatch, wanted: Wanted) -> tuple[RequestColumns, list[DeadLetter]]:
+        """Decode a batch.
+
+        Args:
+            batch: n raw records.
+            wanted: The inputs a request must have and the attributes to keep.
+
+        Returns:
+            The columns of the m requests that can be served, and a dead letter for each of the others, by row.
+
+        Raises:
+            ServiceError: The schema registry cannot be asked now; nothing is lost, decode the batch again later.
+        """
+        parts: list[Part] = []
+        singles: list[Fitted] = []
+        letters: list[DeadLetter] = []
+        for header, rows in _by_header(batch.values):
+            self._decode_group(batch, header, rows, wanted, (parts, singles, letters))
+        letters.sort(key=lambda letter: letter.row)
+        return _merge(parts, singles, wanted), letters
+
+    def _decode_group(
+        self,
+        batch: RawBatch,
+        header: bytes | None,
+        rows: Sequence[int],
+        wanted: Wanted,
+        into: tuple[list[Part], list[Fitted], list[DeadLetter]],
+    ) -> None:
+        """Decode the records that begin alike."""
+        parts, singles, letters = into
+        try:
+            if header is None:
+                raise DataError("decode", "the value is null (a tombstone); expected a request")
+            frame = read_frame(header)
+            read: Callable[[bytes], Request] = read_json
+            if frame.framing is not Framing.JSON:
+                reader = self._reader(frame)
+                read = lambda value: reader.read(value, frame.body)  # noqa: E731 - one expression, used at once
+                if len(rows) >= self._few and reader.datatypes:
+                    part, left = self._walk(frame, reader, wanted, batch, rows)
+                    parts.append(part)
+                    rows = [rows[index] for index in left.tolist()]
+        except DataError as error:
+            letters.extend(DeadLetter(row, error.stage, error.reason) for row in rows)
+            return
+        for row in rows:
+            value = batch.values[row]
+            assert value is not None
+            try:
+                singles.append(fit(read(value), wanted, row, int(batch.timestamps[row])))
+            except DataError as error:
+                letters.append(DeadLetter(row, error.stage, error.reason))
+
+    def _walk(
+        self, frame: Frame, reader: AvroRequests, wanted: Wanted, batch: RawBatch, rows: Sequence[int]
+    ) -> tuple[Part, NDArray[np.int64]]:
+        """Decode records of one schema in lockstep."""
+        lockstep = self._lockstep.get((frame, wanted))
+        if lockstep is None:
+            lockstep = self._lockstep[frame, wanted] = Lockstep(reader, wanted)
+        values = [value for row in rows if (value := batch.values[row]) is not None]
+        which = np.asarray(rows, np.int64)
+        return lockstep.decode(values, which, batch.timestamps[which], frame.body)
+
+    def _reader(self, frame: Frame) -> AvroRequests:
+        """The compiled reader of a schema; a schema that cannot be a request's is refused once and remembered."""
+        reader = self._readers.get(frame)
+        if reader is not None:
+            return reader
+        if frame.label in self.refusals:
+            raise DataError("decode", self.refusals[frame.label])
+        schema = self._store.writer(frame)
+        try:
+            reader = self._readers[frame] = AvroRequests(schema)
+        except UsageError as error:
+            reason = self.refusals[frame.label] = f"{frame.label}: {error}"
+            _log.warning("Records of %s become dead letters", reason)
+            raise DataError("decode", reason) from error
+        return reader
+
+
+def _by_header(values: Sequence[bytes | None]) -> Iterable[tuple[bytes | None, Sequence[int]]]:
+    """Rows of values that name the same schema; JSON values are one group."""
+    groups: dict[bytes | None, list[int]] = {}
+    heads = [None if value is None else value[:HEADER_BYTES] for value in values]
+    if heads and heads[0] is not None and heads[0][:2] == b"\xc3\x01" and heads.count(heads[0]) == len(heads):
+        return [(heads[0], range(len(heads)))]
+    for row, head in enumerate(heads):
+        key = head
+        if head is not None:
+            key = head[:1] if head[:1] == b"{" else head[:5] if head[:1] == b"\0" else head
+        groups.setdefault(key, []).append(row)
+    return groups.items()
+
+
+def _merge(parts: list[Part], singles: list[Fitted], wanted: Wanted) -> RequestColumns:
+    """One set of columns, by row."""
+    if singles or not parts:
+        parts = [*parts, _as_part(singles, wanted)]
+    part = parts[0] if len(parts) == 1 else _sorted(parts)
+    return RequestColumns(
+        part.rows,
+        part.ids,
+        part.times,
+        dict(zip(wanted.attributes, part.attributes, strict=True)),
+        {spec.name: array for spec, array in zip(wanted.signature_inputs, part.inputs, strict=True)},
+    )
+
+
+def _as_part(singles: list[Fitted], wanted: Wanted) -> Part:
+    singles = sorted(singles, key=lambda fitted: fitted.row)
+    return Part(
+        np.array([fitted.row for fitted in singles], np.int64),
+        [fitted.id for fitted in singles],
+        np.array([fitted.time for fitted in singles], np.int64),
+        tuple([fitted.attributes[index] for fitted in singles] for index in range(len(wanted.attributes))),
+        tuple(
+            _stacked(spec, [fitted.inputs[index] for fitted in singles])
+            for index, spec in enumerate(wanted.signature_inputs)
+        ),
+    )
+
+
+def _stacked(spec: TensorSpec, examples: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+    array = np.empty((len(examples), *spec.shape), spec.datatype.numpy)
+    for index, example in enumerate(examples):
+        array[index] = example
+    return array
+
+
+def _sorted(parts: list[Part]) -> Part:
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows, kind="stable")
+    index = order.tolist()
+    ids = [each for part in parts for each in part.ids]
+    columns = [
+        [each for column in group for each in column] for group in zip(*(p.attributes for p in parts), strict=True)
+    ]
+    return Part(
+        rows[order],
+        [ids[at] for at in index],
+        np.concatenate([part.times for part in parts])[order],
+        tuple([column[at] for at in index] for column in columns),
+        tuple(np.concatenate(group)[order] for group in zip(*(part.inputs for part in parts), strict=True)),
+    )
