@@ -81,11 +81,11 @@ def produce(
         }
     )
     sender = _Sender(producer, topic)
-    bucket = _Bucket(rate)
     stop = stop or threading.Event()
     began = time.monotonic()
+    bucket = TokenBucket(rate, began)
     for request in flight_requests(total, timing=timing) if requests is None else requests:
-        while not bucket.take() and not stop.is_set():
+        while not bucket.take(time.monotonic()) and not stop.is_set():
             producer.poll(TICK_SECONDS)
         if stop.is_set():
             break
@@ -93,20 +93,19 @@ def produce(
     return sender.finish(began)
 
 
-class _Bucket:
-    """A token bucket that holds what `BURST_SECONDS` bring, and a token at least."""
+class TokenBucket:
+    """Lets through `rate` records a second; holds at most what `BURST_SECONDS` bring, and a token at least."""
 
-    def __init__(self, rate: float | None) -> None:
+    def __init__(self, rate: float | None, now: float) -> None:
         self._rate = rate
         self._tokens = 1.0
-        self._filled = time.monotonic()
+        self._filled = now
 
-    def take(self) -> bool:
-        """Take a token, if there is one."""
+    def take(self, now: float) -> bool:
+        """Take a token, if there is one at `now` (seconds of a monotonic clock)."""
         if self._rate is None:
             return True
         if self._tokens < 1:
-            now = time.monotonic()
             limit = max(1.0, self._rate * BURST_SECONDS)
             self._tokens = min(limit, self._tokens + (now - self._filled) * self._rate)
             self._filled = now
