@@ -32,8 +32,8 @@ class Fields:
     def __init__(self, store: SchemaStore, schema: str, names: Sequence[str]) -> None:
         self._store = store
         self._writers: dict[tuple[Framing, int], Any] = {}
-        definition = packaged(schema).definition
-        fields = [_plain(field) for field in definition["fields"] if field["name"] in names]
+        definition = _plain(packaged(schema).definition)
+        fields = [field for field in definition["fields"] if field["name"] in names]
         self._reader = fastavro.parse_schema({**definition, "fields": fields}, _force=True)
 
     def read(self, value: bytes | None) -> Mapping[str, Any] | None:
@@ -56,7 +56,7 @@ class Fields:
     def _writer(self, frame: Frame) -> Any:
         known = self._writers.get((frame.framing, frame.key))
         if known is None:
-            known = fastavro.parse_schema(self._store.writer(frame).definition, _force=True)
+            known = fastavro.parse_schema(_plain(self._store.writer(frame).definition), _force=True)
             self._writers[frame.framing, frame.key] = known
         return known
 
@@ -91,7 +91,8 @@ def text_bytes(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
-def _plain(field: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A field without its logical type: a time is a number here, in any year."""
-    kind = field["type"]
-    return {**field, "type": kind["type"]} if isinstance(kind, dict) and "logicalType" in kind else field
+def _plain(definition: Any) -> Any:
+    """A schema without logical types: a time is a number then, in any year."""
+    if isinstance(definition, dict):
+        return {key: _plain(part) for key, part in definition.items() if key != "logicalType"}
+    return [_plain(part) for part in definition] if isinstance(definition, list) else definition
