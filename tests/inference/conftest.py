@@ -95,6 +95,23 @@ class ModelFolder:
         model = onnx_model([node], [x], [y], {"table": np.array(table, np.float32)})
         return self.put(label, model, ([x], [y]), ({"x": [1]}, {"y": [table[1]]}))
 
+    def put_constant(self, label: str, *, answer: float) -> Path:
+        """Answer y = `answer`, for any x."""
+        x, y = ("x", INT64, ["N"]), ("y", FLOAT, ["N"])
+        nodes = [
+            helper.make_node("Cast", ["x"], ["number"], to=FLOAT),
+            helper.make_node("Mul", ["number", "zero"], ["zeros"]),
+            helper.make_node("Add", ["zeros", "answer"], ["y"]),
+        ]
+        constants = {"zero": np.zeros(1, np.float32), "answer": np.array([answer], np.float32)}
+        return self.put(label, onnx_model(nodes, [x], [y], constants), ([x], [y]), ({"x": [1]}, {"y": [answer]}))
+
+    def put_sum(self, label: str, terms: tuple[str, str], total: str) -> Path:
+        """Answer the sum of two numbers."""
+        inputs, outputs = [(name, FLOAT, ["N"]) for name in terms], [(total, FLOAT, ["N"])]
+        model = onnx_model([helper.make_node("Add", list(terms), [total])], inputs, outputs)
+        return self.put(label, model, (inputs, outputs), ({name: [1.0] for name in terms}, {total: [2.0]}))
+
     def put_greedy(self, label: str) -> Path:
         """Answer y = x, by way of a block of max(x) * 4 bytes of memory."""
         x, y = ("x", INT64, ["N"]), ("y", FLOAT, ["N"])
@@ -132,6 +149,35 @@ class ModelFolder:
             helper.make_node("Cast", ["same"], ["y"], to=FLOAT),
         ]
         return self.put(label, onnx_model(nodes, [x], [y]), ([x], [y]), ({"x": [1]}, {"y": [1.0]}))
+
+    def put_root(self, label: str, **changes: Any) -> Path:
+        """Answer y = sqrt(x): NaN for rows below zero."""
+        x, y = ("x", FLOAT, ["N", 3]), ("y", FLOAT, ["N", 3])
+        model = onnx_model([helper.make_node("Sqrt", ["x"], ["y"])], [x], [y])
+        return self.put(label, model, ([x], [y]), ({"x": [4.0, 9.0, 1.0]}, {"y": [2.0, 3.0, 1.0]}), **changes)
+
+    def put_carrier(self, label: str) -> Path:
+        """Answer `full`, the carrier's name in capitals, and `twice` = 2 * number."""
+        tensors = (
+            [("carrier", STRING, ["N"]), ("number", FLOAT, ["N"])],
+            [("full", STRING, ["N"]), ("twice", FLOAT, ["N"])],
+        )
+        nodes = [
+            helper.make_node(
+                "LabelEncoder",
+                ["carrier"],
+                ["full"],
+                domain="ai.onnx.ml",
+                keys_strings=["ü", "UA", "B6"],
+                values_strings=["Überland", "UNITED", "JETBLUE"],
+                default_string="",
+            ),
+            helper.make_node("Add", ["number", "number"], ["twice"]),
+        ]
+        model = onnx_model(nodes, *tensors, domains=("", "ai.onnx.ml"))
+        return self.put(
+            label, model, tensors, ({"carrier": ["ü"], "number": [1.5]}, {"full": ["Überland"], "twice": [3.0]})
+        )
 
     @contextmanager
     def running(self, *labels: str, name: str = "control", **options: Any) -> Iterator[Arm]:
