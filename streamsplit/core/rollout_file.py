@@ -71,7 +71,7 @@ def _read(spec: object, models: Mapping[str, str] | None) -> Rollout | tuple[Fin
     arms = _read_arms(found, fields.get("arms"), models)
     candidates = tuple(arm.name for arm in arms[1:])
     unit = _read_unit(found, fields.get("unit", "id"))
-    # Without arms, routes and steps would only be found to name none.
+    # Without control nobody knows who is a candidate, and routes and steps would only be found to name none.
     rules = _read_rules(found, fields.get("routes", ()), candidates) if arms else ()
     steps = read_steps(found, fields.get("steps", ()), candidates, has_rules=bool(rules)) if arms else ()
     _read_mode(found, fields.get("mode", "auto"))
@@ -134,7 +134,8 @@ def _read_arms(found: Findings, value: object, models: Mapping[str, str] | None)
         if not _NAME.fullmatch(name):
             found.add(("arms", name), "this is no name of an arm", _NAME_EXPECTED)
     ordered = sorted(named, key=lambda name: name != "control")
-    return tuple(Arm(name, _read_chain(found, named[name], ("arms", name), models)) for name in ordered)
+    arms = tuple(Arm(name, _read_chain(found, named[name], ("arms", name), models)) for name in ordered)
+    return arms if "control" in named else ()
 
 
 def _read_chain(found: Findings, value: object, path: Path, models: Mapping[str, str] | None) -> Chain:
