@@ -119,3 +119,12 @@ class SchemaStore:
             raise DataError(
                 "decode", f"{frame.label} is not known; put its .avsc into the folder of writers' schemas"
             ) from None
+
+
+def plain(definition: Any) -> Any:
+    """A schema without logical types, so that times stay the integers they are."""
+    if isinstance(definition, list):
+        return [plain(each) for each in definition]
+    if isinstance(definition, dict):
+        return {key: plain(each) for key, each in definition.items() if key != "logicalType"}
+    return definition

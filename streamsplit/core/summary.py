@@ -1,0 +1,126 @@
+"""What one transaction adds to each window, per arm: small, additive."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamsplit.core.records import Outcome, Predictions, Routing
+
+_INT64_MIN = -(2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionProgress:
+    """What a transaction consumed of a partition.
+
+    Attributes:
+        partition: Of the request topic.
+        start: First offset consumed; equal to `end` when none was.
+        end: The next offset to consume.
+        lag: Records behind the partition's end; -1 when not known.
+        newest_request_time: Milliseconds since the epoch; None when not known.
+    """
+
+    partition: int
+    start: int
+    end: int
+    lag: int = -1
+    newest_request_time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCounts:
+    """Requests of one window that one rule assigned to one arm.
+
+    Attributes:
+        start: Milliseconds since the epoch, a multiple of the window's length.
+        rule: Index of the rule; -1 is the default route.
+        arm: Name of the assigned arm.
+        requests: How many.
+        outcomes: Outcome's label → requests; only those that occurred; they sum to `requests`.
+        served_by_arm: Requests that the assigned arm answered itself.
+    """
+
+    start: int
+    rule: int
+    arm: str
+    requests: int
+    outcomes: Mapping[str, int]
+    served_by_arm: int
+
+
+@dataclass(frozen=True, slots=True)
+class LostRange:
+    """Offsets `start` (included) to `end` (not included) that retention removed before they were read."""
+
+    partition: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One summary.
+
+    Attributes:
+        slot: Who wrote it.
+        sequence: Counts the summaries of the process; 0 is its first.
+        rollout: Name of the rollout.
+        revision: What the batch was served under.
+        written_time: The worker's own time, milliseconds since the epoch.
+        partitions: What was consumed.
+        windows: What was counted.
+        undecodable: Dead letters that failed before routing.
+        lost: Ranges found lost.
+    """
+
+    slot: str
+    sequence: int
+    rollout: str
+    revision: int
+    written_time: int
+    partitions: tuple[PartitionProgress, ...] = ()
+    windows: tuple[WindowCounts, ...] = ()
+    undecodable: int = 0
+    lost: tuple[LostRange, ...] = ()
+
+
+def count_windows(
+    window_ms: int, times: NDArray[np.int64], routing: Routing, predictions: Predictions, arm_names: tuple[str, ...]
+) -> tuple[WindowCounts, ...]:
+    """Count the requests of a batch by window, rule and assigned arm.
+
+    Args:
+        window_ms: Length of a window in milliseconds; positive.
+        times: int64 (m,), request times in milliseconds since the epoch; any int64.
+        routing: The assigned arms.
+        predictions: How the requests ended.
+        arm_names: Names of the arms, control first.
+
+    Returns:
+        The counts, by window, rule and arm; none for an empty batch. The window of a time less than one window after
+        the least int64 begins one window later, where its start is an int64.
+    """
+    if not len(times):
+        return ()
+    windows = np.maximum(times // window_ms, _INT64_MIN // window_ms + 1)
+    keys = np.stack([windows, routing.rules.astype(np.int64), routing.arms.astype(np.int64)])
+    groups, group = np.unique(keys, axis=1, return_inverse=True)
+    group = group.reshape(-1)
+    count = groups.shape[1]
+    kinds = len(Outcome)
+    outcomes = np.bincount(group * kinds + predictions.outcomes, minlength=count * kinds).reshape(count, kinds)
+    own = np.bincount(group[predictions.served_by == routing.arms], minlength=count)
+    return tuple(
+        WindowCounts(
+            start=window * window_ms,
+            rule=rule,
+            arm=arm_names[arm],
+            requests=sum(counts),
+            outcomes={outcome.label: counts[outcome] for outcome in Outcome if counts[outcome]},
+            served_by_arm=served,
+        )
+        for (window, rule, arm), counts, served in zip(groups.T.tolist(), outcomes.tolist(), own.tolist(), strict=True)
+    )

@@ -1,0 +1,154 @@
+"""Encodes how each request was routed and served as records of `audit`, and reads them back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamsplit.core.records import NOBODY, Outcome, Predictions, RawBatch, RequestColumns, Routing
+from streamsplit.wire.columns import Cells, LengthTable, constant, doubles, integers, looked_up, rows_of, text, varint
+from streamsplit.wire.lanes import Ints
+from streamsplit.wire.provenance import Provenance
+from streamsplit.wire.reader import RecordReader
+from streamsplit.wire.schemas import SchemaStore
+
+_NULL = b"\0"
+_SECOND = b"\2"
+"""Index of the second branch of a nullable type."""
+_OUTCOMES = len(Outcome)
+
+
+class AuditEncoder:
+    """Writes audit records behind a frame's header."""
+
+    def __init__(self, header: bytes) -> None:
+        """Start every value with `header` (`Schema.header`, or `confluent_header`)."""
+        self._heads = LengthTable(header)
+        self._units = LengthTable(_SECOND)
+
+    def encode(
+        self,
+        batch: RawBatch,
+        requests: RequestColumns,
+        routing: Routing,
+        predictions: Predictions,
+        provenance: Provenance,
+        *,
+        processed_time: int,
+        scores: NDArray[np.float64] | None = None,
+    ) -> list[bytes]:
+        """Encode the audit of a batch.
+
+        Args:
+            batch: The raw records.
+            requests: The m decoded requests.
+            routing: Their arms.
+            predictions: Their answers.
+            provenance: What they were served under.
+            processed_time: Milliseconds since the epoch.
+            scores: float64 (m,), NaN for none; or none at all.
+
+        Returns:
+            m framed values, in the order of `requests`.
+        """
+        rows = requests.rows
+        if not len(rows):
+            return []
+        state = text(provenance.rollout) + varint(provenance.revision)
+        tails = rows_of(
+            [
+                _coded(routing.rules.astype(np.int64), lambda rule: state + varint(rule)),
+                integers(routing.buckets),
+                _answers(routing, predictions, provenance),
+                integers(batch.partitions[rows]),
+                integers(batch.offsets[rows]),
+                integers(requests.times),
+                constant(varint(processed_time), len(rows)),
+                integers(predictions.micros),
+                constant(_NULL, len(rows)) if scores is None else doubles(scores),
+                constant(_NULL, len(rows)),  # nothing was mirrored
+            ]
+        )
+        units = [unit or b"" for unit in routing.units]
+        before = [
+            _NULL if unit is None else head for unit, head in zip(routing.units, self._units.of(units), strict=True)
+        ]
+        parts = (self._heads.of(requests.ids), requests.ids, before, units, tails)
+        return list(map(b"".join, zip(*parts, strict=True)))
+
+
+def _answers(routing: Routing, predictions: Predictions, provenance: Provenance) -> Cells:
+    """The fields `arm`, `served_by`, `model` and `outcome`."""
+    served = len(provenance.arms) + 1
+
+    def words(code: int) -> bytes:
+        rest, outcome = divmod(code, _OUTCOMES)
+        arm, by = divmod(rest, served)
+        by += NOBODY
+        who = _NULL + _NULL
+        if by != NOBODY:
+            who = _SECOND + text(provenance.arms[by]) + _SECOND + text(provenance.models[by])
+        return text(provenance.arms[arm]) + who + text(Outcome(outcome).label)
+
+    by = predictions.served_by.astype(np.int64) - NOBODY
+    return _coded((routing.arms.astype(np.int64) * served + by) * _OUTCOMES + predictions.outcomes, words)
+
+
+def _coded(codes: Ints, encode: Callable[[int], bytes]) -> Cells:
+    """Encode each distinct code once."""
+    distinct, index = np.unique(codes, return_inverse=True)
+    return looked_up([encode(code) for code in distinct.tolist()], index)
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """How a mirrored arm answered; fields as in `schemas/audit.avsc`."""
+
+    arm: str
+    outcome: str
+    inference_micros: int
+    score: float | None
+    agrees: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """How one request was routed and served; fields as in `schemas/audit.avsc`, times in milliseconds."""
+
+    id: str
+    unit: bytes | None
+    rollout: str
+    revision: int
+    rule: int
+    bucket: int
+    arm: str
+    served_by: str | None
+    model: str | None
+    outcome: str
+    source_partition: int
+    source_offset: int
+    request_time: int
+    processed_time: int
+    inference_micros: int
+    score: float | None
+    mirrored: tuple[Mirrored, ...]
+
+
+class AuditReader:
+    """Reads recorded audit, one record at a time, whatever version of the schema wrote it."""
+
+    def __init__(self, store: SchemaStore) -> None:
+        """Look up writers' schemas in `store`."""
+        self._reader = RecordReader(store, "audit")
+
+    def read(self, value: bytes) -> AuditRecord:
+        """Read one value.
+
+        Raises:
+            DataError: It is no audit record.
+            ServiceError: The schema registry cannot be asked now.
+        """
+        record = self._reader.read(value)
+        mirrored = tuple(Mirrored(**each) for each in record.pop("mirrored"))
+        return AuditRecord(**record, mirrored=mirrored)

@@ -1,0 +1,57 @@
+"""Reads our own records one at a time, for programs that look back at them."""
+
+import io
+import struct
+from typing import Any, cast
+
+import fastavro
+from fastavro.read import SchemaResolutionError
+
+from streamsplit.core.errors import DataError
+from streamsplit.wire.framing import HEADER_BYTES, Frame, Framing, read_frame
+from streamsplit.wire.schemas import SchemaStore, packaged, plain
+
+_BROKEN = (
+    SchemaResolutionError,
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
+"""What fastavro raises on bytes that the schema did not write."""
+
+
+class RecordReader:
+    """Reads records of one packaged schema, resolved from whatever version of it wrote them."""
+
+    def __init__(self, store: SchemaStore, schema: str) -> None:
+        """Look up writers' schemas in `store` and resolve them to the packaged `schema`."""
+        self._store = store
+        self._schema = schema
+        self._reader = fastavro.parse_schema(plain(packaged(schema).definition), _force=True)
+        self._writers: dict[Frame, Any] = {}
+
+    def read(self, value: bytes) -> dict[str, Any]:
+        """Read one value; times are milliseconds.
+
+        Raises:
+            DataError: It is no such record.
+            ServiceError: The schema registry cannot be asked now.
+        """
+        frame = read_frame(value[:HEADER_BYTES])
+        if frame.framing is Framing.JSON:
+            raise DataError("decode", f"expected {self._schema} in Avro, got JSON")
+        if frame not in self._writers:
+            self._writers[frame] = fastavro.parse_schema(plain(self._store.writer(frame).definition), _force=True)
+        body = io.BytesIO(value)
+        body.seek(frame.body)
+        try:
+            record = fastavro.schemaless_reader(body, self._writers[frame], self._reader)
+        except _BROKEN as error:
+            raise DataError("decode", f"no {self._schema}: {type(error).__name__}: {str(error)[:160]}") from error
+        if body.tell() != len(value):
+            raise DataError("decode", f"no {self._schema}: {len(value) - body.tell()} bytes too many")
+        return cast("dict[str, Any]", record)
