@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from examples.flight_requests import Request, Timing, flight_requests
 from examples.hostile_requests import Hostile, hostile_requests
+from streamsplit.core.errors import UsageError
 
 __all__ = ["Hostile", "Produced", "Request", "Timing", "flight_requests", "hostile_requests", "produce"]
 
@@ -25,6 +26,7 @@ BURST_SECONDS = 0.1
 """A sender that was held up catches up with at most this much of its rate; so a pause is not followed by a flood."""
 
 FLUSH_SECONDS = 60.0
+METADATA_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,9 @@ def produce(
         stop: Set it from another thread to end early.
         timing: What the flights' requests say about their time.
         config: More settings of librdkafka, such as security.
+
+    Raises:
+        UsageError: No broker answers, or the topic is not there.
     """
     producer = Producer(
         {
@@ -80,6 +85,7 @@ def produce(
             **(config or {}),
         }
     )
+    _refuse_missing(producer, brokers, topic)
     sender = _Sender(producer, topic)
     stop = stop or threading.Event()
     began = time.monotonic()
@@ -91,6 +97,16 @@ def produce(
             break
         sender.send(request)
     return sender.finish(began)
+
+
+def _refuse_missing(producer: Producer, brokers: str, topic: str) -> None:
+    try:
+        topics = producer.list_topics(timeout=METADATA_SECONDS).topics
+    except KafkaException as error:
+        reason = error.args[0].str()
+        raise UsageError(f"no broker answers at {brokers} ({reason}): start one, or correct --brokers") from None
+    if topic not in topics:
+        raise UsageError(f"there is no topic {topic!r} at {brokers}: make it with `streamsplit topics create`")
 
 
 class TokenBucket:
@@ -167,13 +183,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     flights = flight_requests(chosen.count, chosen.start, chosen.timing)
-    result = produce(
-        chosen.brokers,
-        chosen.topic,
-        rate=chosen.rate or None,
-        requests=[hostile.request for hostile in hostile_requests()] if chosen.hostile else flights,
-        stop=stop,
-    )
+    try:
+        result = produce(
+            chosen.brokers,
+            chosen.topic,
+            rate=chosen.rate or None,
+            requests=[hostile.request for hostile in hostile_requests()] if chosen.hostile else flights,
+            stop=stop,
+        )
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
     print(f"delivered {result.delivered}, failed {result.failed}, in {result.seconds:.1f} s")
     if result.error:
         print(f"first failure: {result.error}", file=sys.stderr)
