@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 Path = tuple[str | int, ...]
 """Where in nested mappings and lists: keys and indices from the top."""
@@ -71,6 +72,11 @@ def show(value: object) -> str:
 def _short(text: str) -> str:
     cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     return cut.encode("utf-8", "backslashreplace").decode()
+
+
+def is_list(value: object) -> TypeGuard[Sequence[object]]:
+    """Whether a value is a list as files have them: text and bytes are none."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
 class Findings:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from streamsplit.core.findings import Finding, Findings, Path, show
+from streamsplit.core.findings import Finding, Findings, Path, is_list, show
 from streamsplit.core.rollout import Arm, Chain, Limits, ModelRef, Rollout, Rule, Unit, UnitKind
 from streamsplit.core.rollout_limits import read_checks, read_limits
 from streamsplit.core.rollout_steps import NOT_BUILT, read_steps
@@ -54,7 +54,7 @@ def notes(spec: Mapping[str, object]) -> tuple[Finding, ...]:
     if "mode" in spec:
         found.add(("mode",), by_hand)
     steps = spec.get("steps")
-    for index, step in enumerate(steps if isinstance(steps, Sequence) else ()):
+    for index, step in enumerate(steps if is_list(steps) else ()):
         for name in ("for", "requests", "advance"):
             if isinstance(step, Mapping) and name in step:
                 found.add(("steps", index, name), by_hand)
@@ -139,8 +139,8 @@ def _read_arms(found: Findings, value: object, models: Mapping[str, str] | None)
 
 
 def _read_chain(found: Findings, value: object, path: Path, models: Mapping[str, str] | None) -> Chain:
-    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    labels: Sequence[object] = value if isinstance(value, Sequence) and several else (value,)
+    several = is_list(value)
+    labels = value if is_list(value) else (value,)
     if not labels:
         found.wrong(path, value, _CHAIN_EXPECTED)
     chain = []
@@ -177,7 +177,7 @@ def _read_mode(found: Findings, value: object) -> None:
 
 
 def _read_rules(found: Findings, value: object, candidates: tuple[str, ...]) -> tuple[Rule, ...]:
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not is_list(value):
         found.wrong(("routes",), value, "a list of routes, such as `- {when: {carrier: [UA]}, weights: {canary: 5}}`")
         return ()
     if len(value) > MOST_RULES:
@@ -212,7 +212,7 @@ def _read_when(found: Findings, value: object, path: Path) -> Mapping[str, tuple
         place = (*path, attribute)
         if not is_utf8(attribute):
             found.add(place, "this is no text in UTF-8", "a name of an attribute")
-        if not isinstance(values, Sequence) or isinstance(values, str | bytes) or not values:
+        if not is_list(values) or not values:
             found.wrong(place, values, "a list of values, such as `[UA, B6]`")
             continue
         for index, accepted in enumerate(values):

@@ -1,8 +1,8 @@
 """The ramp of a rollout file: its steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from streamsplit.core.findings import Findings, Path
+from streamsplit.core.findings import Findings, Path, is_list
 from streamsplit.core.quantities import QuantityError, duration, is_relative
 from streamsplit.core.rollout import Step
 from streamsplit.core.weights import read_percent, read_weights
@@ -35,7 +35,7 @@ def read_steps(found: Findings, value: object, candidates: tuple[str, ...], *, h
     Returns:
         The steps; for a rollout of rules alone one step of weight 0. Meaningless where something was found.
     """
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not is_list(value):
         found.wrong(("steps",), value, f"a list of steps, each {_STEP}")
         return ()
     if len(value) > MOST_STEPS:

@@ -109,6 +109,8 @@ GOOD: dict[str, dict[str, Any]] = {
 BAD: dict[str, tuple[object, str, str]] = {
     "nothing": (None, "", "expected a mapping"),
     "a list": ([], "", "a list is not valid"),
+    "bytes as routes": (changed(routes=b""), "routes", "a list of routes"),
+    "bytes as steps": (changed(steps=b""), "steps", "a list of steps"),
     "an empty mapping": ({}, "", "the file is empty"),
     "a misspelt field": (changed(stesp=[]), "stesp", "did you mean `steps`?"),
     "no name": (changed(rollout=None), "rollout", "nothing is given"),
