@@ -80,7 +80,7 @@ def refuse(where: str, field: str, found: object, expected: str, cure: str) -> M
         expected: What should.
         cure: What to do, a sentence.
     """
-    shown = str(found)
+    shown = " ".join(str(found).split())
     shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
     return ModelRefused(f"{where}: {field}: found {shown}, expected {expected}. {cure}")
 
