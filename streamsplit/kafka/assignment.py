@@ -130,10 +130,11 @@ class Assignment:
         partition.position = message.offset() + 1
         return True
 
-    def note_end(self, number: int, offset: int) -> None:
+    def note_end(self, event: Message) -> None:
         """The end of a partition was met."""
-        if number in self._partitions:
-            self._partitions[number].ended_at = offset
+        partition = self._partitions.get(event.partition())
+        if partition is not None:
+            partition.ended_at = event.offset()
 
     def read_ends(self) -> None:
         """Take the ends that the last fetches have told."""

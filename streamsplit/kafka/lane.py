@@ -6,8 +6,9 @@ covers the group's callbacks and the commit, and a batch of an older epoch is dr
 not committed is read again from the committed offsets, which are always asked of the brokers: there is one way to
 begin a partition (`assignment.py`), after an assignment as after an abort.
 
-Three threads meet here: the lane's own (all reading), the committing thread (`commit`, `restore`, `done`), and whoever
-asks for `progress`. A rewind is requested by setting `_rewind` and then raising `_epoch`, and carried out by the lane's
+Three threads meet here: the lane's own, the committing one (`commit`, `restore`, `done`), and whoever asks for
+`progress`. Only the lane's thread calls the consumer: the client makes callers from several threads wait for each other,
+asleep, for up to a second (confluent-kafka 2.16). A rewind is requested by setting `_rewind` and then raising `_epoch`, and carried out by the lane's
 thread; a reader of both looks at them in the opposite order.
 """
 
@@ -144,6 +145,7 @@ class Lane:
         self._stopping = threading.Event()
         self._stop_seconds = 0.0
         self._epoch = 0
+        self._group: object | None = None
         self._rewind = False
         self._problem: str | None = None
         self._average_bytes = options.batch_bytes / 100
@@ -192,9 +194,8 @@ class Lane:
             if epoch != self._epoch or self._rewind:
                 return False
             offsets = next_offsets(self._options.topic, through, revision)
-            group = self._consumer.consumer_group_metadata() if offsets else None
             try:
-                self._transaction.commit(outgoing, offsets, group)
+                self._transaction.commit(outgoing, offsets, self._group)
             except TransactionAborted as error:
                 self._start_over(f"{error}")
                 return False
@@ -269,6 +270,7 @@ class Lane:
             self._begin_again()
         self._assignment.begin_waiting()
         self._assignment.read_ends()
+        self._group = self._consumer.consumer_group_metadata()
         if not self._consumed:
             self._consume()
         if self._consumed and self._take_slot():
@@ -293,6 +295,7 @@ class Lane:
         taken = False
         while not (taken or self._rewind or self._stopping.is_set()):
             self._accept(self._consumer.consume(1, timeout=0))
+            self._group = self._consumer.consumer_group_metadata()
             taken = self._slots.acquire(timeout=_IDLE_SECONDS)
         self._assignment.resume()
         return taken
@@ -304,6 +307,7 @@ class Lane:
         free = 0
         while free < DEPTH and not deadline.passed:
             self._consumer.consume(1, timeout=0)
+            self._group = self._consumer.consumer_group_metadata()
             free += self._slots.acquire(timeout=0.02)
 
     def _consume(self) -> None:
@@ -324,7 +328,7 @@ class Lane:
                 if self._assignment.accept(message):
                     self._consumed.append(message)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 # librdkafka's own codes begin with _
-                self._assignment.note_end(message.partition(), message.offset())
+                self._assignment.note_end(message)
                 self._problem = None
             else:
                 self._complain(message, error)
@@ -383,7 +387,7 @@ def _columns(epoch: int, messages: list[Message]) -> RawBatch:
         epoch=epoch,
         values=[message.value() for message in messages],
         keys=[message.key() for message in messages],
-        headers=[message.headers() for message in messages],
+        headers=[message.headers() for message in messages],  # type: ignore[misc] # consumed headers are lists of pairs
         partitions=np.fromiter((message.partition() for message in messages), np.int32, count),
         offsets=np.fromiter((message.offset() for message in messages), np.int64, count),
         timestamps=np.fromiter((message.timestamp()[1] for message in messages), np.int64, count),

@@ -86,6 +86,9 @@ class Transaction:
             "transactional.id": transactional_id,
             "transaction.timeout.ms": int(timeout_seconds * 1000),
             "linger.ms": 5,
+            # The coordinator refuses a transaction while it still writes the markers of the one before (milliseconds).
+            "retry.backoff.ms": 2,
+            "retry.backoff.max.ms": 200,
             "batch.num.messages": 10_000,
             "message.max.bytes": 1_000_000_000,  # the topic decides; sizes are checked before
             "queue.buffering.max.messages": 1_000_000,
@@ -123,7 +126,7 @@ class Transaction:
         Args:
             outgoing: What to write.
             offsets: The next offset of each source partition, with its metadata; may be empty.
-            group: Metadata of the joined consumer, taken now; None where there are no offsets.
+            group: Metadata of the joined consumer, as new as can be; of no meaning where there are no offsets.
 
         Raises:
             Fenced: This process must end.
