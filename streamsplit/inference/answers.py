@@ -1,10 +1,12 @@
 """The answers of a batch while they come together, row by row, from several arms."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from streamsplit.core.records import NOBODY, Outcome, Predictions, Signature
+from streamsplit.core.records import NOBODY, Datatype, Outcome, Predictions, Signature, TensorSpec
 from streamsplit.core.rollout import Check
 from streamsplit.inference.checks import failed_checks
 from streamsplit.inference.share import ANSWERED, RAISED, Share
@@ -29,7 +31,7 @@ class Answers:
         self._checks = checks
         self._served_by = np.full(rows, NOBODY, np.int8)
         self._micros = np.zeros(rows, np.int64)
-        self._outputs = {spec.name: np.zeros((rows, *spec.shape), spec.datatype.numpy) for spec in signature.outputs}
+        self._outputs = {spec.name: _blank(spec, rows) for spec in signature.outputs}
 
     def take(self, share: Share, arm: int) -> tuple[dict[int, str], dict[int, str]]:
         """Keep the answers of a share that pass their checks.
@@ -73,3 +75,9 @@ class Answers:
     def predictions(self) -> Predictions:
         """What has come together."""
         return Predictions(self._served_by, self.outcomes, self._micros, self._outputs, self.reasons)
+
+
+def _blank(spec: TensorSpec, rows: int) -> NDArray[Any]:
+    """An output that nobody has answered yet; texts are empty, so that every row can be encoded."""
+    blank = b"" if spec.datatype is Datatype.BYTES else 0
+    return np.full((rows, *spec.shape), blank, spec.datatype.numpy)

@@ -20,6 +20,7 @@ from streamsplit.inference.repository import Repository
 log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 0.1
+_LOOK_SECONDS = 1.0
 _STOPPED = Fall(FallKind.STOPPED, "the arm was stopped")
 
 
@@ -38,7 +39,7 @@ class ArmStatus:
     """An arm as others see it.
 
     Attributes:
-        phase: Where it stands; FAILED and STOPPED are final.
+        phase: Where it stands. STOPPED is for good, FAILED until somebody changes the models' files.
         reason: Why it is not ready, for a person; empty where it is.
         restarts: How often its process had to be started again.
         signature: What it takes and gives; None until its models have been read.
@@ -58,7 +59,7 @@ class ArmStatus:
 
     @property
     def final(self) -> bool:
-        """Whether it will never answer again."""
+        """Whether waiting is in vain unless somebody does something."""
         return self.phase in {ArmPhase.FAILED, ArmPhase.STOPPED}
 
 
@@ -168,59 +169,79 @@ class Arm:
         self._answered = True
 
     def _supervise(self) -> None:
-        cargo_fd = -1
-        try:
-            cargo_fd, signature = self._read()
-            self._keep_running(cargo_fd, signature)
+        while not self._stopping.is_set():
+            stamp = self._repository.stamp(self.chain)
+            try:
+                self._serve()
+            except ModelRefused as refusal:
+                log.error("arm %s (%s) cannot serve: %s", self.name, self.label, refusal)  # noqa: TRY400 - not our bug
+                self._become(ArmPhase.FAILED, str(refusal))
+                self._wait_for_change(stamp)
+            except OSError as error:
+                self._rest(f"its models cannot be held in memory: {error}", self.options.backoff_limit)
+        with self._changed:
+            os.close(self._wake)
+            self._wake = -1
             self._become(ArmPhase.STOPPED)
-        except ModelRefused as refusal:
-            log.error("arm %s (%s) cannot serve: %s", self.name, self.label, refusal)  # noqa: TRY400 - no bug of ours
-            self._become(ArmPhase.FAILED, str(refusal))
-        except OSError as error:
-            log.exception("arm %s (%s) cannot be run", self.name, self.label)
-            self._become(ArmPhase.FAILED, f"its process cannot be run: {error}")
-        finally:
-            if cargo_fd >= 0:
-                os.close(cargo_fd)
-            with self._changed:
-                os.close(self._wake)
-                self._wake = -1
 
-    def _read(self) -> tuple[int, Signature]:
-        """Read the models once; returns the sealed cargo and the chain's signature."""
+    def _wait_for_change(self, stamp: object) -> None:
+        """Refused once is refused for good, until somebody has changed the files."""
+        while not self._stopping.is_set() and self._repository.stamp(self.chain) == stamp:
+            wait_readable([self._wake], _LOOK_SECONDS)
+
+    def _serve(self) -> None:
+        """Read the models once, and keep a process that runs them until the arm is to stop."""
+        self._become(ArmPhase.LOADING, "loading")
         models = [self._repository.fetch(ref) for ref in self.chain]
         signature = chain_signature([manifest for manifest, _ in models])
         if self._expected is not None:
             require_same_signature(signature, self._expected, f"{self.name} ({self.label})")
         options = self.options
         limit = options.memory_bytes if options.address_space_limited else None
-        cargo = Cargo(models, options.providers, options.threads, limit, options.run_rows)
-        return cargo.seal(), signature
+        cargo_fd = Cargo(models, options.providers, options.threads, limit, options.run_rows).seal()
+        del models
+        self._become(ArmPhase.LOADING, "loading", signature=signature)
+        try:
+            self._keep_running(cargo_fd, signature)
+        finally:
+            os.close(cargo_fd)
 
     def _keep_running(self, cargo_fd: int, signature: Signature) -> None:
-        self._become(ArmPhase.LOADING, "loading", signature=signature)
         pause = self.options.backoff_seconds
         while not self._stopping.is_set():
             began = time.monotonic()
             self._answered = False
-            process = ModelProcess(cargo_fd, signature, vetted=self._vetted)
-            try:
-                refusal = self._load(process)
-                if refusal is None:
-                    self._watch(process)
-            finally:
-                self._process = None
-                if self._stopping.is_set():
-                    process.kill(_STOPPED)
-                fall = process.reap()
+            reason = self._live(cargo_fd, signature)
             if self._stopping.is_set():
                 return
-            if refusal is not None and not self._vetted:
-                raise ModelRefused(refusal)
             if self._answered or time.monotonic() - began > self.options.healthy_seconds:
                 pause = self.options.backoff_seconds
-            self._rest(refusal or fall.reason, pause)
+            self._rest(reason, pause)
             pause = min(2 * pause, self.options.backoff_limit)
+
+    def _live(self, cargo_fd: int, signature: Signature) -> str:
+        """One process from its start to its end; returns how it ended.
+
+        Raises:
+            ModelRefused: The models must not serve; never after a process was ready once.
+        """
+        try:
+            process = ModelProcess(cargo_fd, signature, vetted=self._vetted)
+        except OSError as error:
+            return f"its process cannot be started: {error}"
+        refusal: str | None = None
+        try:
+            refusal = self._load(process)
+            if refusal is None:
+                self._watch(process)
+        finally:
+            self._process = None
+            if self._stopping.is_set():
+                process.kill(_STOPPED)
+            fall = process.reap()
+        if refusal is not None and not self._vetted:
+            raise ModelRefused(refusal)
+        return refusal or fall.reason
 
     def _rest(self, reason: str, pause: float) -> None:
         log.warning("arm %s (%s): %s; starting again in %.1f s", self.name, self.label, reason, pause)

@@ -13,6 +13,7 @@ class FallKind(enum.Enum):
     CRASH = "crashed"
     MEMORY = "ran out of memory"
     KILLED = "was killed from outside"
+    SUSPENDED = "was suspended from outside"
     STOPPED = "was stopped"
 
 

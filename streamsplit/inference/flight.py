@@ -22,6 +22,7 @@ _OUTCOME_OF_FALL = {
     FallKind.CRASH: Outcome.FALLBACK_ERROR,
     FallKind.MEMORY: Outcome.FALLBACK_ERROR,
     FallKind.KILLED: Outcome.FALLBACK_ERROR,
+    FallKind.SUSPENDED: Outcome.FALLBACK_TIMEOUT,
     FallKind.STOPPED: Outcome.FALLBACK_LOADING,  # we did it: not counted against the candidate
 }
 
@@ -45,6 +46,8 @@ class Flight:
         self._job = job
         self._control = control
         self._watchdog = watchdog
+        if len({id(arm) for arm in job.arms if arm is not None}) < sum(arm is not None for arm in job.arms):
+            raise ValueError("an arm appears twice in a job: also arms of one chain need a process each")
         self._candidates: dict[int, Share] = {}
         self._unasked: list[tuple[NDArray[np.int64], Outcome]] = []
         for index in np.unique(job.assigned).tolist():
@@ -105,6 +108,7 @@ class Flight:
             run_rows=piece.run_rows,
             patience=self._watchdog,
             prove=piece.alone,
+            confirm=True,
         )
 
     def _settle_candidates(self, answers: Answers) -> tuple[NDArray[np.int64], BreakerUpdate]:
@@ -148,10 +152,14 @@ class Flight:
 
     def _settle_control(self, share: Share, answers: Answers) -> Trial:
         invalid, raised = answers.take(share, CONTROL)
-        answers.give_up(invalid | raised)
+        answers.give_up(invalid)
+        if share.fall is None:
+            answers.give_up(raised)
         if (share.states == ANSWERED).any():
             self._control.answered()
-        left = share.rows[(share.states != ANSWERED) & (share.states != RAISED)]
+        # A row that raised in a process that then fell has shown nothing yet.
+        decided = (share.states == ANSWERED) | ((share.states == RAISED) & (share.fall is None))
+        left = share.rows[~decided]
         return Trial(left, share.fall, share.proven)
 
 

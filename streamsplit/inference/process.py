@@ -30,6 +30,9 @@ class ModelProcess:
         signature: What the loaded chain takes and gives.
         vetted: Whether the graphs have been inspected before.
 
+    Raises:
+        OSError: It cannot be started.
+
     Attributes:
         busy: The exchange it has not finished yet; None: it is idle.
         arena: Where tensors lie.
@@ -48,20 +51,16 @@ class ModelProcess:
         self._kills = memory_kills()
         self.arena = Arena.create()
         self._socket, theirs = wire.pair()
-        with theirs:
-            fds = (theirs.fileno(), self.arena.fd, cargo_fd)
-            arguments = [*map(str, fds), str(os.getpid()), str(int(vetted))]
-            self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "streamsplit.inference.worker", *arguments],
-                pass_fds=fds,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-                env={**os.environ, **_ONE_THREAD},
-            )
+        try:
+            with theirs:
+                self._popen = _spawn(theirs.fileno(), self.arena.fd, cargo_fd, vetted=vetted)
+            self.pid = self._popen.pid
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            self._socket.close()
+            self.arena.close()
+            raise
         self._socket.setblocking(False)
-        self.pid = self._popen.pid
-        self.pidfd = os.pidfd_open(self.pid)
 
     def send(self, message: dict[str, Any]) -> bool:
         """Give an order; False where the process is gone."""
@@ -106,9 +105,11 @@ class ModelProcess:
                     signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def fall(self) -> Fall:
-        """How it ended; waits a moment for the one who reaps it."""
-        self._ended.wait(_REAP_SECONDS)
-        return self._fall or Fall(FallKind.CRASH, "its process does not answer")
+        """How it ended; waits for the one who reaps it, and ends it if it only seems to be gone."""
+        if not self._ended.wait(_REAP_SECONDS):
+            self.kill(Fall(FallKind.KILLED, "its process does not listen any more"))
+            self._ended.wait(_REAP_SECONDS)
+        return self._fall or Fall(FallKind.KILLED, "its process does not end")
 
     def reap(self) -> Fall:
         """Wait for the end of a process that has been killed or is ending, and give everything back."""
@@ -145,6 +146,19 @@ class ModelProcess:
         except (OSError, ValueError):
             return 0
         return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _spawn(socket_fd: int, arena_fd: int, cargo_fd: int, *, vetted: bool) -> subprocess.Popen[bytes]:
+    fds = (socket_fd, arena_fd, cargo_fd)
+    arguments = [*map(str, fds), str(os.getpid()), str(int(vetted))]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "streamsplit.inference.worker", *arguments],
+        pass_fds=fds,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, **_ONE_THREAD},
+    )
 
 
 def wait_readable(fds: list[int], seconds: float | None) -> list[int]:

@@ -10,7 +10,7 @@ from typing import IO
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from streamsplit.core.rollout import ModelRef
+from streamsplit.core.rollout import Chain, ModelRef
 from streamsplit.inference.manifest import Manifest, ModelRefused, parse, refuse, split_label
 
 DEFAULT_MAX_BYTES = 1 << 30
@@ -106,6 +106,11 @@ class Repository:
             raise refuse(str(self._onnx(manifest)), "sha256", digest, f"{ref.sha256} as applied", cure)
         return manifest, raw
 
+    def stamp(self, chain: Chain) -> tuple[tuple[int, int] | None, ...]:
+        """Time and size of the chain's files, to be compared: another stamp means that somebody changed them."""
+        names = [self.root / ref.name / ref.version / file for ref in chain for file in ("model.yaml", "model.onnx")]
+        return tuple(_time_and_size(path) for path in names)
+
     def _bytes(self, manifest: Manifest) -> tuple[bytes, str]:
         path = self._onnx(manifest)
         limit = min(self._max_bytes, manifest.max_bytes or self._max_bytes)
@@ -128,6 +133,14 @@ class Repository:
     def _known(self) -> str:
         paths = sorted(self.root.glob("*/*/model.yaml"))
         return ", ".join(f"{path.parts[-3]}@{path.parts[-2]}" for path in paths) or f"none in {self.root}"
+
+
+def _time_and_size(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def _read(path: Path, limit: int, cure: str) -> bytes:

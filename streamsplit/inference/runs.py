@@ -57,18 +57,21 @@ class Exchange:
         self._free: int = message["free"]
         self._columns = {spec.name: self._input(spec, message) for spec in chain.signature.inputs}
 
-    def answer(self) -> None:
-        """Answer every row or report it as failed.
+    def answer(self) -> bool:
+        """Answer every row or report it as failed; returns whether every run went well at once.
 
         Raises:
             MemoryError: A run failed for want of memory; the process must end.
         """
+        well = True
         for start in range(0, self._rows, self._run_rows):
             piece = (start, min(start + self._run_rows, self._rows))
             error = self._run(*piece)
             if error is not None:
+                well = False
                 for failed, alone, why in self._search(piece, error):
                     self._report({"failed": failed, "alone": alone, "why": why})
+        return well
 
     def _search(self, piece: tuple[int, int], error: str) -> Iterator[tuple[tuple[int, int], bool, str]]:
         """Halve what raises, largest piece first, so that the budget buys the most healthy rows.

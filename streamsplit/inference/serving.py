@@ -124,15 +124,26 @@ def load(cargo: Cargo, *, vetted: bool) -> Chain:
 
 
 def answer(chain: Chain, arena: Arena, message: dict[str, Any], parent: Parent) -> None:
-    """Carry out one exchange; with `prove` the golden records come first.
+    """Carry out one exchange; with `prove` golden records come first, with `confirm` last if a row raised.
 
     Raises:
         MemoryError: A run failed for want of memory.
         ModelRefused: The golden records are not reproduced any more.
     """
     if message["prove"]:
-        for model in chain.models:
-            reproduce(model, len(model.manifest.golden))
+        prove(chain)
         parent.tell({"proven": True})
-    Exchange(chain, arena, message, parent.tell).answer()
+    all_answered = Exchange(chain, arena, message, parent.tell).answer()
+    if message["confirm"] and not all_answered:
+        prove(chain)
     parent.tell({"done": True})
+
+
+def prove(chain: Chain) -> None:
+    """Reproduce the golden records of every model.
+
+    Raises:
+        ModelRefused: They are not reproduced any more: this process is broken.
+    """
+    for model in chain.models:
+        reproduce(model, len(model.manifest.golden))

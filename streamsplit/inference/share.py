@@ -31,6 +31,8 @@ class Share:
         run_rows: Most rows in one run.
         patience: Seconds in which one run must finish.
         prove: Whether the process must reproduce its golden records first.
+        confirm: Whether it must reproduce them afterwards, if a row raised: else the process, not the row, is to blame,
+            and it falls.
 
     Attributes:
         process: As given.
@@ -51,6 +53,7 @@ class Share:
         run_rows: int,
         patience: float,
         prove: bool = False,
+        confirm: bool = False,
     ) -> None:
         self.process = process
         self.rows = rows
@@ -60,7 +63,13 @@ class Share:
         self.proven = False
         self.fall: Fall | None = None
         self._columns = columns
-        self._order = {"id": next(_NUMBERS), "rows": len(rows), "run_rows": run_rows, "prove": prove}
+        self._order = {
+            "id": next(_NUMBERS),
+            "rows": len(rows),
+            "run_rows": run_rows,
+            "prove": prove,
+            "confirm": confirm,
+        }
         self._patience = patience
         self._progress = time.monotonic()
         self._sent = False
@@ -90,6 +99,9 @@ class Share:
         messages, alive = self.process.receive()
         for message in messages:
             self._take(message)
+        if messages:
+            # If we were the slow ones, the process may have waited for us to read: give it time to go on.
+            self._progress = max(self._progress, time.monotonic() - self._patience / 2)
         if self._done:
             return
         if not alive:
@@ -101,7 +113,7 @@ class Share:
 
     def _lose_patience(self) -> None:
         if self.process.suspended():
-            fall = Fall(FallKind.KILLED, "its process was suspended from outside")
+            fall = Fall(FallKind.SUSPENDED, "its process was suspended from outside")
         else:
             fall = Fall(FallKind.HANG, f"no run finished within {self._patience:g} s")
         self.process.kill(fall)

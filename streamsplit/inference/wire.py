@@ -4,7 +4,7 @@ import json
 import socket
 from typing import Any
 
-MESSAGE_BYTES = 1 << 16
+MESSAGE_BYTES = 1 << 17
 """Largest message."""
 
 
