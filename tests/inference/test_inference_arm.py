@@ -19,7 +19,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from streamsplit.core.records import Datatype, Signature, TensorSpec
+from streamsplit.core.rollout import Limits
 from streamsplit.inference.arm import Arm, ArmOptions, ArmPhase, ArmStatus
+from streamsplit.inference.dispatch import Dispatcher
+from streamsplit.inference.job import Job
 
 X, Y = ("x", TensorProto.FLOAT, ["N", 3]), ("y", TensorProto.FLOAT, ["N", 3])
 GOLDEN = ({"x": [1.0, 1.0, 1.0]}, {"y": [2.0, 2.0, 2.0]})
@@ -142,6 +145,33 @@ def test_a_model_that_does_not_fit_its_memory_is_refused_or_tried_again_but_neve
         arm.stop()
 
 
+def test_a_refused_model_is_taken_up_once_its_files_are_mended(models: Any) -> None:
+    folder = models.put_scale("model@1", 2.0)
+    pinned, good = models.repository.pin("model@1"), (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(good + b"!")
+    arm = Arm("canary", (pinned,), models.repository)
+    arm.start()
+    try:
+        status = models.reached(arm, lambda status: status.final)
+        assert "Restore the file" in status.reason
+        (folder / "model.onnx").write_bytes(good)
+        models.reached(arm, lambda status: status.ready)
+    finally:
+        arm.stop()
+
+
+def test_where_address_space_means_nothing_resident_memory_is_watched(models: Any) -> None:
+    """Providers other than the CPU's reserve more than they use."""
+    models.put_scale("model@1", 2.0)
+    providers = ("AzureExecutionProvider", "CPUExecutionProvider")
+    with models.running("model@1", providers=providers, memory_bytes=0) as arm:
+        x = np.ones((100_000, 3), np.float32)
+        job = Job({"x": x}, np.zeros(len(x), np.int8), [arm], limits=Limits(run_rows=100_000))
+        Dispatcher().submit(job).collect(lambda: True)
+        status = models.reached(arm, lambda status: status.restarts > 0)
+    assert "it used more than 0 bytes of memory" in status.reason
+
+
 def test_a_killed_process_is_started_again_from_the_same_bytes(models: Any) -> None:
     folder = models.put_scale("model@1", 2.0)
     with models.running("model@1") as arm:
@@ -176,20 +206,25 @@ def test_stopping_leaves_no_process_and_no_descriptor(models: Any) -> None:
 
 PARENT = """
     import sys, time
+    import numpy as np
     from streamsplit.inference.arm import Arm
+    from streamsplit.inference.dispatch import Dispatcher
+    from streamsplit.inference.job import Job
     from streamsplit.inference.repository import Repository
 
     repository = Repository(sys.argv[1])
-    arm = Arm("control", (repository.pin("model@1"),), repository)
+    arm = Arm("control", (repository.pin("loop@1"),), repository)
     arm.start()
     arm.wait(lambda status: status.ready, 20)
+    flight = Dispatcher().submit(Job({"x": np.array([1 << 40])}, np.zeros(1, np.int8), [arm]))
     print(arm.status.pid, flush=True)
     time.sleep(60)
 """
 
 
 def test_a_killed_parent_leaves_no_process_behind(models: Any) -> None:
-    models.put_scale("model@1", 2.0)
+    """Not even one that is in the middle of an endless run."""
+    models.put_looper("loop@1")
     arguments = [sys.executable, "-c", textwrap.dedent(PARENT), str(models.root)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

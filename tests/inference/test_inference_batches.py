@@ -44,11 +44,11 @@ def test_each_row_is_answered_by_the_arm_it_is_assigned_to(models: Any) -> None:
 
 def test_texts_and_several_inputs_pass_both_ways(models: Any) -> None:
     models.put_carrier("carrier@1")
-    carriers = np.array([b"UA", "ü".encode(), b"B6", b"never seen"] * 200, dtype=object)
-    numbers = np.arange(800, dtype=np.float32)
+    carriers = np.array([b"UA", "ü".encode(), b"B6", b"never seen"] * 5000, dtype=object)
+    numbers = np.arange(20_000, dtype=np.float32)
     with models.running("carrier@1") as control:
-        outputs = serve([control], {"carrier": carriers, "number": numbers}, [0] * 800).predictions.outputs
-    assert outputs["full"].tolist() == [b"UNITED", "Überland".encode(), b"JETBLUE", b""] * 200
+        outputs = serve([control], {"carrier": carriers, "number": numbers}, [0] * 20_000).predictions.outputs
+    assert outputs["full"].tolist() == [b"UNITED", "Überland".encode(), b"JETBLUE", b""] * 5000
     np.testing.assert_array_equal(outputs["twice"], 2 * numbers)
 
 
@@ -125,6 +125,23 @@ def test_a_hang_costs_one_timeout_and_no_answer(models: Any) -> None:
     assert collected.predictions.outputs["y"].tolist() == [7.0] * 3
     assert "no run finished within 0.2 s" in collected.predictions.reasons[0]
     assert collected.update.fell == {"canary": True}
+
+
+def test_a_suspended_candidate_is_a_hang_that_is_no_fault_of_the_rows(models: Any) -> None:
+    models.put_scale("scale@1", 2.0)
+    models.put_scale("scale@2", 3.0)
+    with models.running("scale@1") as control, models.running("scale@2", name="canary") as canary:
+        os.kill(canary.status.pid, signal.SIGSTOP)
+        x = np.ones((2, 3), np.float32)
+        collected = serve([control, canary], {"x": x}, [1, 1], limits=Limits(timeout_seconds=0.2))
+    assert outcomes(collected) == ["fallback_timeout"] * 2
+    assert "suspended from outside" in collected.predictions.reasons[0]
+
+
+def test_an_arm_that_appears_twice_in_a_job_is_a_mistake_that_is_named(models: Any) -> None:
+    models.put_scale("scale@1", 2.0)
+    with models.running("scale@1") as arm, pytest.raises(ValueError, match="appears twice"):
+        serve([arm, arm], {"x": np.ones((2, 3), np.float32)}, [0, 1])
 
 
 def test_a_crash_in_flight_costs_no_answer(models: Any) -> None:
