@@ -72,5 +72,5 @@ def test_a_single_broker_is_no_place_for_production(connection: Connection, depl
 
 
 def test_an_error_of_the_broker_is_told_in_its_words(connection: Connection) -> None:
-    with pytest.raises(ServiceError, match="not/a/name.requests: .*invalid"):
+    with pytest.raises(ServiceError, match=r"not/a/name\.requests: .*invalid"):
         create_topics(connection, Topics("not/a/name"))
