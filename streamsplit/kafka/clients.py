@@ -12,9 +12,6 @@ from confluent_kafka.admin import AdminClient
 LOGGER = logging.getLogger("streamsplit.kafka.client")
 """Where librdkafka's own lines go."""
 
-MASK = "********"
-_SECRET_WORDS = ("password", "secret", "credential", "token", "jaas", ".pem", "basic.auth")
-
 MAX_MESSAGE_BYTES = 100_000_000
 """Limit of our producers; the topic's limit is what counts, and it is checked before a transaction begins."""
 
@@ -27,7 +24,8 @@ class Connection:
 
     Attributes:
         brokers: `host:port`, several joined by commas.
-        security: librdkafka's properties of security (`security.protocol`, `sasl.mechanism`, `ssl.ca.location`, ...).
+        security: librdkafka's properties of security (`security.protocol`, `sasl.mechanism`, `ssl.ca.location`, ...);
+            never part of its `repr`, as it holds secrets.
     """
 
     brokers: str
@@ -77,12 +75,3 @@ class Connection:
             "enable_partition_eof": True,
         }
         return self.client_config(client_id, **{**defaults, **settings})
-
-    def shown(self) -> dict[str, str]:
-        """Addresses and security for people, with secrets masked."""
-        return {"brokers": self.brokers, **{key: masked(key, value) for key, value in self.security.items()}}
-
-
-def masked(key: str, value: str) -> str:
-    """The value of a property as people may see it."""
-    return MASK if any(word in key for word in _SECRET_WORDS) else value

@@ -228,14 +228,14 @@ class ControlFollower:
             self._on_change(view)
 
     def _take_look(self, look: Look, consumer: Consumer) -> None:
-        # A topic that is not there may come back as another one, whose commands must not be folded into this state.
-        self._missing = look.missing
         if look.missing:
+            # It may come back as another topic, whose commands must not be folded into this state: read no further.
+            self._missing = True
             self._complain(f"topic {self._topic} is missing: streamsplit topics create")
         elif look.error is not None or look.end is None:
             self._complain(f"the end of {self._topic} cannot be confirmed: {look.error}")
         elif self._topic_id is None:
-            self._topic_id = look.topic_id
+            self._topic_id, self._missing = look.topic_id, False
             # Offset 0 itself, not `the beginning`: a log whose first commands are gone cannot be folded.
             consumer.assign([TopicPartition(self._topic, 0, 0)])
             self._await(look)
@@ -247,7 +247,7 @@ class ControlFollower:
             if self._fallen > 1:
                 self._break(f"the end of {self._topic} fell from {look.position} to {look.end}: {_RESTART}")
         else:
-            self._fallen = 0
+            self._fallen, self._missing = 0, False
             self._await(look)
 
     def _await(self, look: Look) -> None:
