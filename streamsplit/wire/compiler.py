@@ -1,5 +1,6 @@
 """Compiles a writer's schema into a walker that keeps the wanted fields."""
 
+import enum
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,13 @@ def compile_walker(definition: Any, wish: Wish) -> Node:
     return _Compiler().node(definition, "", wish, "")
 
 
+class _Want(enum.Enum):
+    """What is wanted of a part that holds no chosen fields."""
+
+    NOTHING = enum.auto()
+    ALL = enum.auto()
+
+
 class _Compiler:
     """Holds the named types met so far."""
 
@@ -36,43 +44,43 @@ class _Compiler:
         self.named: dict[str, tuple[Mapping[str, Any], str]] = {}
         self.inside: list[str] = []
 
-    def node(self, schema: Any, path: str, wish: Wish | bool, namespace: str) -> Node:
-        """Compile one type; `wish` is False for what is skipped."""
+    def node(self, schema: Any, path: str, wish: Wish | _Want, namespace: str) -> Node:
+        """Compile one type; unwanted parts are skipped."""
         if isinstance(schema, list):
             branches = tuple(self.node(branch, path, wish, namespace) for branch in schema)
-            return Union(path, branches, wish is not False)
+            return Union(path, branches, wish is not _Want.NOTHING)
         if isinstance(schema, dict):
             return self._complex(schema, path, wish, namespace)
         if schema in _FIXED:
-            return Fixed(path, wish is not False, _FIXED[schema])
+            return Fixed(path, wish is not _Want.NOTHING, _FIXED[schema])
         if schema in {"int", "long"}:
-            return Number(path, wish is not False)
+            return Number(path, wish is not _Want.NOTHING)
         if schema in {"string", "bytes"}:
-            return Text(path, wish is not False)
+            return Text(path, wish is not _Want.NOTHING)
         full = schema if "." in schema or not namespace else f"{namespace}.{schema}"
         found = self.named.get(full) or self.named.get(schema)
         if found is None:
             raise UsageError(f"the writer's schema names the type {schema!r}, which it does not define")
         return self._complex(found[0], path, wish, found[1])
 
-    def _complex(self, schema: Mapping[str, Any], path: str, wish: Wish | bool, namespace: str) -> Node:
+    def _complex(self, schema: Mapping[str, Any], path: str, wish: Wish | _Want, namespace: str) -> Node:
         kind = schema["type"]
         if kind == "array":
             return self._blocks(path, None, self.node(schema["items"], f"{path}[]", wish, namespace), wish)
         if kind == "map":
             item = self.node(schema["values"], f"{path}{{}}", wish, namespace)
-            return self._blocks(path, Text(f"{path} (key)", wish is not False), item, wish)
+            return self._blocks(path, Text(f"{path} (key)", wish is not _Want.NOTHING), item, wish)
         if kind not in _NAMED:
             return self.node(kind, path, wish, namespace)
         name, namespace = _full_name(schema, namespace)
         self.named[name] = (schema, namespace)
         if kind == "enum":
-            return Number(path, wish is not False, len(schema["symbols"]))
+            return Number(path, wish is not _Want.NOTHING, len(schema["symbols"]))
         if kind == "fixed":
-            return Fixed(path, wish is not False, schema["size"])
+            return Fixed(path, wish is not _Want.NOTHING, schema["size"])
         return self._record(schema, path, wish, namespace, name)
 
-    def _record(self, schema: Mapping[str, Any], path: str, wish: Wish | bool, namespace: str, name: str) -> Record:
+    def _record(self, schema: Mapping[str, Any], path: str, wish: Wish | _Want, namespace: str, name: str) -> Record:
         with self._entered(name, path):
             fields = []
             for field in schema["fields"]:
@@ -81,7 +89,7 @@ class _Compiler:
         widths = [node.width for _, node in fields]
         fixed = sum(width for width in widths if width is not None)
         least = sum(node.least for _, node in fields)
-        return Record(tuple(fields), wish is not False, least, None if None in widths else fixed)
+        return Record(tuple(fields), wish is not _Want.NOTHING, least, None if None in widths else fixed)
 
     @contextmanager
     def _entered(self, name: str, path: str) -> Iterator[None]:
@@ -92,19 +100,19 @@ class _Compiler:
         self.inside.pop()
 
     @staticmethod
-    def _blocks(path: str, key: Text | None, item: Node, wish: Wish | bool) -> Blocks:
+    def _blocks(path: str, key: Text | None, item: Node, wish: Wish | _Want) -> Blocks:
         if key is None and item.least == 0:
             raise UsageError(f"field {path!r} of the writer's schema: an array of items that take no bytes")
-        return Blocks(path, key, item, wish is not False)
+        return Blocks(path, key, item, wish is not _Want.NOTHING)
 
 
-def _of(wish: Wish | bool, field: str) -> Wish | bool:
-    if isinstance(wish, bool):
+def _of(wish: Wish | _Want, field: str) -> Wish | _Want:
+    if isinstance(wish, _Want):
         return wish
     if field not in wish:
-        return False
+        return _Want.NOTHING
     inner = wish[field]
-    return True if inner is None else inner
+    return _Want.ALL if inner is None else inner
 
 
 def _full_name(schema: Mapping[str, Any], namespace: str) -> tuple[str, str]:

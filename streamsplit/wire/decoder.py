@@ -71,9 +71,7 @@ class RequestDecoder:
         """Decode the records that begin alike."""
         parts, singles, letters = into
         try:
-            if header is None:
-                raise DataError("decode", "the value is null (a tombstone); expected a request")
-            frame = read_frame(header)
+            frame = _frame(header)
             read: Callable[[bytes], Request] = read_json
             if frame.framing is not Framing.JSON:
                 reader = self._reader(frame)
@@ -133,6 +131,12 @@ def _by_header(values: Sequence[bytes | None]) -> Iterable[tuple[bytes | None, S
             key = head[:1] if head[:1] == b"{" else head[:5] if head[:1] == b"\0" else head
         groups.setdefault(key, []).append(row)
     return groups.items()
+
+
+def _frame(header: bytes | None) -> Frame:
+    if header is None:
+        raise DataError("decode", "the value is null (a tombstone); expected a request")
+    return read_frame(header)
 
 
 def _merge(parts: list[Part], singles: list[Fitted], wanted: Wanted) -> RequestColumns:

@@ -89,8 +89,9 @@ class Lanes:
 
     @property
     def finished(self) -> Mask:
-        """bool (k,): who has been read to its last byte and no further."""
-        return (self.pos == self.end) & (self.end != self.park)
+        """Who has been read to its last byte and no further: bool (k,)."""
+        done: Mask = (self.pos == self.end) & (self.end != self.park)
+        return done
 
     def varint(self) -> Ints:
         """int64 (k,): read one zigzag integer of each record (Avro `int` and `long`)."""

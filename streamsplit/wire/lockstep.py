@@ -15,7 +15,7 @@ from streamsplit.wire.lanes import PADDING, Ints, Lanes, Mask
 from streamsplit.wire.request import Wanted
 from streamsplit.wire.requests_avro import AvroRequests
 from streamsplit.wire.tensors import example_bytes, is_utf8, misfits, stack, unpack_elements
-from streamsplit.wire.walker import Column, Some, Spans
+from streamsplit.wire.walker import Column, Spans
 
 ABSENT = -1
 """Start of a span that a request lacks."""
@@ -117,11 +117,11 @@ class Lockstep:
 
     def _find(self, lanes: Lanes, raw: bytes, entries: Column, fits: Mask) -> list[list[bytes | None]]:
         """The wanted attributes; of a key that is there twice the last counts."""
+        assert entries is None or isinstance(entries, list)
         columns: list[list[bytes | None]] = []
         for name in self._attributes:
             found = Spans(np.full(len(lanes), ABSENT), np.zeros(len(lanes), np.int64))
             for some in entries or ():
-                assert isinstance(some, Some)
                 assert some.keys is not None
                 hit = equal(lanes, some.keys, name)
                 value = _spans(some.column)
@@ -165,14 +165,11 @@ class _Shapes:
             at = self._rank[some.which]
             inside = at < rank
             self._rank[some.which] = at + 1
-            if inside.all():
-                self._sizes[at, some.which] = some.column
-            else:
-                assert isinstance(some.column, np.ndarray)
-                self._sizes[at[inside], some.which[inside]] = some.column[inside]
+            assert isinstance(some.column, np.ndarray)
+            self._sizes[at[inside], some.which[inside]] = some.column[inside]
 
     def are(self, shape: tuple[int, ...]) -> Mask:
-        """bool (k,): which shapes are this one, or this one with a leading 1."""
+        """Which shapes are this one, or this one with a leading 1: bool (k,)."""
         plain, led = self._is(shape), self._is((1, *shape))
         return plain | led
 
@@ -184,7 +181,7 @@ class _Shapes:
 
 
 def equal(lanes: Lanes, spans: Spans, word: bytes) -> Mask:
-    """bool (k,): which spans hold exactly this word."""
+    """Which spans hold exactly this word: bool (k,)."""
     same: Mask = spans.length == len(word)
     for at in range(0, len(word), 8):
         piece = word[at : at + 8]

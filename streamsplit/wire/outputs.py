@@ -1,8 +1,8 @@
 """Encodes predictions as records of `output`, and reads them back."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import repeat
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from streamsplit.wire.reader import RecordReader
 from streamsplit.wire.request import WrittenTensor
 from streamsplit.wire.schemas import SchemaStore
 from streamsplit.wire.tensors import data_column, example_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SYMBOLS = list(Datatype)
 _OUTCOMES = len(Outcome)
@@ -68,7 +71,7 @@ class OutputEncoder:
 def _segments(served_by: NDArray[np.int8], outcomes: NDArray[np.int8], provenance: Provenance) -> list[bytes]:
     """What lies between the id and the first tensor's data, of each row."""
     codes = (served_by.astype(np.int64) * _OUTCOMES + outcomes).tolist()
-    table = {code: _segment(*divmod(code, _OUTCOMES), provenance) for code in set(codes)}
+    table = {code: _segment(code // _OUTCOMES, code % _OUTCOMES, provenance) for code in set(codes)}
     return [table[code] for code in codes]
 
 

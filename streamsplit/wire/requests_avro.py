@@ -8,7 +8,7 @@ encoding is the same, and no string that nobody uses can fail.
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import avro.errors
 import avro.schema
@@ -29,6 +29,8 @@ REQUEST: Wish = {
 }
 """The fields of a request."""
 
+_TYPES = ("type", "items", "values", "fields")
+"""Where a schema holds other schemas."""
 _TEXTS = ("string", "bytes")
 _INTEGERS = ("int", "long")
 _PER_MILLISECOND = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
@@ -54,8 +56,8 @@ class AvroRequests:
         self.time_unit = _time_unit(writer.definition)
         self.walker = compile_walker(writer.definition, REQUEST)
         self.datatypes = plain_datatypes(json.loads(writer.canonical))
-        self._writer = fastavro.parse_schema(_BytesView().of(writer.definition))
-        self._reader = fastavro.parse_schema(_BytesView().of(packaged("request").definition))
+        self._writer = fastavro.parse_schema(_BytesView(defaults=False).of(writer.definition))
+        self._reader = fastavro.parse_schema(_BytesView(defaults=True).of(packaged("request").definition))
 
     def read(self, value: bytes, body: int) -> Request:
         """Read one record.
@@ -71,7 +73,10 @@ class AvroRequests:
         if rest:
             raise DataError("decode", f"expected the end of the record, got {rest} more bytes")
         try:
-            record = fastavro.schemaless_reader(io.BytesIO(value[body:]), self._writer, self._reader)
+            record = cast(
+                "dict[str, Any]",
+                fastavro.schemaless_reader(io.BytesIO(value[body:]), self._writer, self._reader),
+            )
         except SchemaResolutionError as error:
             raise DataError("decode", f"cannot be read as a request: {str(error)[:160]}") from error
         time = record["time"]
@@ -87,9 +92,14 @@ class AvroRequests:
 
 
 class _BytesView:
-    """A schema of the same encoding without strings, maps, logical types and documentation."""
+    """A schema of the same encoding without strings, maps, logical types and documentation.
 
-    def __init__(self) -> None:
+    Args:
+        defaults: Whether fields keep their defaults, which matter to a reader only; maps' are empty.
+    """
+
+    def __init__(self, *, defaults: bool) -> None:
+        self._defaults = defaults
         self._entries = 0
 
     def of(self, schema: Any, path: str = "") -> Any:
@@ -111,7 +121,7 @@ class _BytesView:
     def _field(self, field: Mapping[str, Any], path: str) -> dict[str, Any]:
         inner = "-" if path else field["name"]
         view = {"name": field["name"], "type": self.of(field["type"], inner)}
-        if "default" in field:
+        if self._defaults and "default" in field:
             view["default"] = [] if field["default"] == {} else field["default"]
         return view
 
@@ -175,15 +185,19 @@ def plain_datatypes(canonical: Mapping[str, Any]) -> tuple[str, ...]:
 def refuse_unreadable(writer: Schema) -> None:
     """Check that records of a schema can be resolved to `request`.
 
-    Symbols that our enum of datatypes lacks are no reason: only the records that use one are dead letters.
+    What only some records hold is no reason: symbols that our enum of datatypes lacks, and null where a request needs a
+    value. Those records alone are dead letters.
 
     Raises:
         UsageError: They cannot; the field and what was expected are named.
     """
     request = packaged("request")
+    if not isinstance(writer.definition, dict) or writer.definition["type"] != "record":
+        raise UsageError("expected the schema of a record")
     try:
-        parsed = avro.schema.parse(writer.canonical)
-        found = ReaderWriterCompatibilityChecker().get_compatibility(avro.schema.parse(request.text), parsed)
+        parsed = avro.schema.parse(json.dumps(_without_null(json.loads(writer.canonical))))
+        checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
+        found = checker.get_compatibility(avro.schema.parse(request.text), parsed)
     except avro.errors.AvroException as error:
         raise UsageError(f"the writer's schema cannot be read: {str(error)[:200]}") from error
     except RecursionError as error:
@@ -195,6 +209,16 @@ def refuse_unreadable(writer: Schema) -> None:
     what = "; ".join(sorted(str(message) for message in found.messages))
     where = f" ({', '.join(fields)})" if fields else ""
     raise UsageError(f"records of this schema cannot be read as streamsplit.InferenceRequest: {what}{where}")
+
+
+def _without_null(canonical: Any) -> Any:
+    """A schema whose unions have no null."""
+    if isinstance(canonical, list):
+        branches = [_without_null(branch) for branch in canonical]
+        return [branch for branch in branches if branch != "null"] or branches
+    if isinstance(canonical, dict):
+        return {key: _without_null(each) if key in _TYPES else each for key, each in canonical.items()}
+    return canonical
 
 
 def _field_at(schema: Any, place: Sequence[str]) -> str:

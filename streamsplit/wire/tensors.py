@@ -56,7 +56,8 @@ def read_tensor(spec: TensorSpec, data: bytes) -> NDArray[np.generic]:
     if len(data) != expected:
         raise DataError(
             "decode",
-            f"input {spec.name!r}: expected {expected} bytes of data ({spec.elements} x {spec.datatype}), got {len(data)}",
+            f"input {spec.name!r}: expected {expected} bytes of data ({spec.elements} x {spec.datatype}), "
+            f"got {len(data)}",
         )
     if spec.datatype is Datatype.BOOL and max(data) > 1:
         raise DataError("decode", f"input {spec.name!r}: expected bytes 0 and 1 for BOOL, got {max(data)}")
@@ -145,11 +146,12 @@ def stack(spec: TensorSpec, buffer: Bytes, starts: NDArray[np.int64]) -> NDArray
 
 
 def misfits(spec: TensorSpec, stacked: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """bool (k,): the examples that hold a value the input forbids (BOOL other than 0 and 1; NaN where finite)."""
+    """Which examples hold a value the input forbids (BOOL beyond 1, NaN where finite): bool (k,)."""
+    bad = np.zeros(len(stacked), np.bool_)
     if spec.datatype is Datatype.BOOL:
         values = stacked.view(np.uint8).reshape(len(stacked), -1)
-        return np.zeros(len(stacked), np.bool_) if not (values > 1).any() else (values > 1).any(axis=1)
-    if spec.finite and not finite(stacked):
-        bad: NDArray[np.bool_] = ~np.isfinite(stacked.reshape(len(stacked), -1)).all(axis=1)
-        return bad
-    return np.zeros(len(stacked), np.bool_)
+        if (values > 1).any():
+            bad |= (values > 1).any(axis=1)
+    elif spec.finite and not finite(stacked):
+        bad |= ~np.isfinite(stacked.reshape(len(stacked), -1)).all(axis=1)
+    return bad

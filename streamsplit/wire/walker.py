@@ -1,8 +1,9 @@
 """A walker: an Avro schema compiled into nodes that move over records of it.
 
 Every node knows two ways. `walk` moves all records of a batch in lockstep and returns what was wanted of them as
-columns. `check` moves over one record alone and says what is wrong with it. Both accept exactly the same bytes, and
-they are stricter than most Avro readers: no negative lengths, no integers of more than ten bytes, no index out of range.
+columns. `check` moves over one record alone and says what is wrong with it. `walk` takes nothing that `check` refuses;
+it may leave more, such as a record of many more items than the others. Both are stricter than most Avro readers: no
+negative lengths, no integers of more than ten bytes, no index out of range.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,15 +52,15 @@ branches of a union (one `Some` a branch, empty ones too); None for what was not
 
 
 class Node(Protocol):
-    """One type of a writer's schema.
+    """One type of a writer's schema."""
 
-    Attributes:
-        least: Fewest bytes a value takes.
-        width: Bytes of a value where all take the same; else None.
-    """
+    @property
+    def least(self) -> int:
+        """Fewest bytes a value takes."""
 
-    least: int
-    width: int | None
+    @property
+    def width(self) -> int | None:
+        """Bytes of a value where all take the same; else None."""
 
     def walk(self, lanes: Lanes) -> Column:
         """Move all records over one value; those that do not fit leave."""

@@ -1,0 +1,231 @@
+"""Outputs and audit are encoded from columns; fastavro reads exactly what went in."""
+
+import io
+from typing import Any
+
+import fastavro
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamsplit.core.errors import DataError
+from streamsplit.core.records import Datatype, Outcome, Predictions, RawBatch, RequestColumns, Routing, TensorSpec
+from streamsplit.wire.audit import AuditEncoder, AuditReader
+from streamsplit.wire.columns import integers, rows_of, varint
+from streamsplit.wire.framing import confluent_header
+from streamsplit.wire.outputs import OutputEncoder, OutputReader
+from streamsplit.wire.provenance import Provenance
+from streamsplit.wire.schemas import SchemaStore, packaged, plain
+
+ARMS = ("control", "canary", "größer")
+MODELS = ("delay@1", "delay@2", "encode@1|delay@3")
+OUTPUTS = (
+    TensorSpec("label", Datatype.INT64, ()),
+    TensorSpec("word", Datatype.BYTES, (2,)),
+    TensorSpec("probability", Datatype.FP32, (2, 1)),
+)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+row = st.fixed_dictionaries(
+    {
+        "id": st.text(max_size=200),
+        "unit": st.one_of(st.none(), st.binary(max_size=100)),
+        "partition": st.integers(0, 2**31 - 1),
+        "offset": st.integers(0, 2**63 - 1),
+        "time": INT64,
+        "rule": st.integers(-1, 3),
+        "bucket": st.integers(-1, 9999),
+        "arm": st.integers(0, 2),
+        "served_by": st.integers(-1, 2),
+        "outcome": st.sampled_from(Outcome),
+        "micros": st.integers(0, 2**40),
+        "score": st.one_of(st.none(), st.floats(allow_nan=False)),
+        "label": INT64,
+        "word": st.lists(st.text(max_size=80), min_size=2, max_size=2),
+        "probability": st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=2),
+    }
+)
+
+
+class Case:
+    """The columns of some rows; every second record of the batch was not decodable."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        def column(name: str, dtype: Any) -> Any:
+            return np.array([each[name] for each in rows], dtype)
+
+        m = len(rows)
+        self.batch = RawBatch(
+            0,
+            [b""] * 2 * m,
+            [None] * 2 * m,
+            [None] * 2 * m,
+            np.repeat(column("partition", np.int32), 2),
+            np.repeat(column("offset", np.int64), 2),
+            np.zeros(2 * m, np.int64),
+        )
+        ids = [each["id"].encode() for each in rows]
+        self.requests = RequestColumns(np.arange(m) * 2, ids, column("time", np.int64), {}, {})
+        self.routing = Routing(
+            [each["unit"] for each in rows],
+            column("bucket", np.int16),
+            column("rule", np.int16),
+            column("arm", np.int8),
+        )
+        words = np.empty((m, 2), object)
+        for index, each in enumerate(rows):
+            words[index] = [word.encode() for word in each["word"]]
+        outputs = {
+            "label": column("label", "<i8"),
+            "word": words,
+            "probability": column("probability", "<f4").reshape(m, 2, 1),
+        }
+        self.predictions = Predictions(
+            column("served_by", np.int8), column("outcome", np.int8), column("micros", np.int64), outputs, {}
+        )
+        self.scores = np.array([np.nan if each["score"] is None else each["score"] for each in rows], np.float64)
+
+
+def provenance(outputs: tuple[TensorSpec, ...] = OUTPUTS, revision: int = 70) -> Provenance:
+    return Provenance("delay-v2", revision, ARMS, MODELS, outputs)
+
+
+def fastavro_reads(name: str, value: bytes) -> Any:
+    schema = packaged(name)
+    assert value.startswith(schema.header)
+    body = io.BytesIO(value[len(schema.header) :])
+    record = fastavro.schemaless_reader(body, fastavro.parse_schema(plain(schema.definition), _force=True))
+    assert body.read() == b""
+    return record
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(row, max_size=12), st.sampled_from([OUTPUTS, OUTPUTS[:1], OUTPUTS[1:2], OUTPUTS[2:], ()]))
+def test_outputs_are_what_fastavro_reads(rows: list[dict[str, Any]], outputs: tuple[TensorSpec, ...]) -> None:
+    case = Case(rows)
+    encoder = OutputEncoder(packaged("output").header)
+    values = encoder.encode(case.batch, case.requests, case.predictions, provenance(outputs))
+    served = [each for each in rows if each["served_by"] >= 0]
+    assert len(values) == len(served)
+    for each, value in zip(served, values, strict=True):
+        data = {
+            "label": np.array(each["label"], "<i8").tobytes(),
+            "word": b"".join(len(word.encode()).to_bytes(4, "little") + word.encode() for word in each["word"]),
+            "probability": np.array(each["probability"], "<f4").tobytes(),
+        }
+        assert fastavro_reads("output", value) == {
+            "id": each["id"],
+            "rollout": "delay-v2",
+            "revision": 70,
+            "arm": ARMS[each["served_by"]],
+            "model": MODELS[each["served_by"]],
+            "outcome": each["outcome"].label,
+            "outputs": [
+                {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape), "data": data[spec.name]}
+                for spec in outputs
+            ],
+            "source_partition": each["partition"],
+            "source_offset": each["offset"],
+        }
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(row, max_size=12), INT64, st.booleans())
+def test_audit_is_what_fastavro_reads(rows: list[dict[str, Any]], now: int, scored: bool) -> None:  # noqa: FBT001
+    case = Case(rows)
+    values = AuditEncoder(packaged("audit").header).encode(
+        case.batch,
+        case.requests,
+        case.routing,
+        case.predictions,
+        provenance(revision=-1),
+        processed_time=now,
+        scores=case.scores if scored else None,
+    )
+    assert len(values) == len(rows)
+    for each, value in zip(rows, values, strict=True):
+        nobody = each["served_by"] < 0
+        assert fastavro_reads("audit", value) == {
+            "id": each["id"],
+            "unit": each["unit"],
+            "rollout": "delay-v2",
+            "revision": -1,
+            "rule": each["rule"],
+            "bucket": each["bucket"],
+            "arm": ARMS[each["arm"]],
+            "served_by": None if nobody else ARMS[each["served_by"]],
+            "model": None if nobody else MODELS[each["served_by"]],
+            "outcome": each["outcome"].label,
+            "source_partition": each["partition"],
+            "source_offset": each["offset"],
+            "request_time": each["time"],
+            "processed_time": now,
+            "inference_micros": each["micros"],
+            "score": each["score"] if scored else None,
+            "mirrored": [],
+        }
+
+
+ROW: dict[str, Any] = {
+    "id": "r1",
+    "unit": b"N1",
+    "partition": 3,
+    "offset": 99,
+    "time": 5,
+    "rule": -1,
+    "bucket": 7,
+    "arm": 1,
+    "served_by": 0,
+    "outcome": Outcome.FALLBACK_ERROR,
+    "micros": 12,
+    "score": 0.5,
+    "label": 1,
+    "word": ["a", "b"],
+    "probability": [0.5, 0.25],
+}
+
+
+def test_recorded_answers_are_read_back() -> None:
+    case, store = Case([ROW]), SchemaStore()
+    [output] = OutputEncoder(packaged("output").header).encode(
+        case.batch, case.requests, case.predictions, provenance()
+    )
+    read = OutputReader(store).read(output)
+    assert (read.id, read.arm, read.source_offset, read.outputs[2].shape) == ("r1", "control", 99, (2, 1))
+    [audit] = AuditEncoder(packaged("audit").header).encode(
+        case.batch, case.requests, case.routing, case.predictions, provenance(), processed_time=9
+    )
+    record = AuditReader(store).read(audit)
+    assert (record.unit, record.arm, record.served_by, record.processed_time) == (b"N1", "canary", "control", 9)
+
+
+@pytest.mark.parametrize("damage", [slice(0, -1), slice(0, 10), slice(0, 5), slice(1, None)])
+def test_a_damaged_record_is_a_data_error(damage: slice) -> None:
+    case = Case([ROW])
+    [audit] = AuditEncoder(packaged("audit").header).encode(
+        case.batch, case.requests, case.routing, case.predictions, provenance(), processed_time=9
+    )
+    reader = AuditReader(SchemaStore())
+    with pytest.raises(DataError):
+        reader.read(audit[damage])
+    with pytest.raises(DataError, match="1 bytes too many"):
+        reader.read(audit + b"\0")
+
+
+def test_values_begin_with_the_header_they_were_given() -> None:
+    case = Case([ROW])
+    [value] = OutputEncoder(confluent_header(5)).encode(case.batch, case.requests, case.predictions, provenance())
+    assert value[:5] == b"\0\0\0\0\5"
+    assert value[5:8] == b"\4r1"
+
+
+@given(st.lists(INT64, min_size=1, max_size=30))
+def test_columns_of_integers_are_avro_s(values: list[int]) -> None:
+    expected = []
+    for value in values:
+        body = io.BytesIO()
+        fastavro.schemaless_writer(body, "long", value)
+        expected.append(body.getvalue())
+    assert rows_of([integers(np.array(values, np.int64))]) == expected
+    assert [varint(value) for value in values] == expected
