@@ -15,6 +15,7 @@ GONE_SECONDS = 5.0
 """A worker that has said nothing for so long is gone."""
 
 _POLL_SECONDS = 0.1
+_FIRST_SECONDS = 1.2
 _READ_SECONDS = 10.0
 _PASSING = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._TIMED_OUT}  # noqa: SLF001 # library's names
 
@@ -83,8 +84,11 @@ class StatusReader:
     def listen(self, seconds: float) -> None:
         """Take in all that is there, then listen until every worker was heard again, at most so many seconds."""
         self.read_to_end()
-        deadline = self._clock() + seconds
-        while self._clock() < deadline and not self._heard_all():
+        began = self._clock()
+        # Where no worker ever spoke, one that has just come is heard within its second.
+        while self._clock() < began + (seconds if self._latest else min(seconds, _FIRST_SECONDS)):
+            if self._heard_all():
+                return
             self.poll()
 
     def poll(self, seconds: float = _POLL_SECONDS) -> bool:

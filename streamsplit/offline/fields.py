@@ -14,7 +14,7 @@ from fastavro.read import SchemaResolutionError
 
 from streamsplit.core.errors import DataError
 from streamsplit.wire.framing import HEADER_BYTES, Frame, Framing, read_frame
-from streamsplit.wire.schemas import SchemaStore, packaged
+from streamsplit.wire.schemas import SchemaStore, packaged, plain
 
 _BROKEN = (SchemaResolutionError, ValueError, KeyError, IndexError, TypeError, EOFError, OverflowError, MemoryError)
 """What fastavro raises on bytes that the schema did not write."""
@@ -32,7 +32,7 @@ class Fields:
     def __init__(self, store: SchemaStore, schema: str, names: Sequence[str]) -> None:
         self._store = store
         self._writers: dict[tuple[Framing, int], Any] = {}
-        definition = _plain(packaged(schema).definition)
+        definition = plain(packaged(schema).definition)
         fields = [field for field in definition["fields"] if field["name"] in names]
         self._reader = fastavro.parse_schema({**definition, "fields": fields}, _force=True)
 
@@ -56,7 +56,7 @@ class Fields:
     def _writer(self, frame: Frame) -> Any:
         known = self._writers.get((frame.framing, frame.key))
         if known is None:
-            known = fastavro.parse_schema(_plain(self._store.writer(frame).definition), _force=True)
+            known = fastavro.parse_schema(plain(self._store.writer(frame).definition), _force=True)
             self._writers[frame.framing, frame.key] = known
         return known
 
@@ -89,10 +89,3 @@ class RequestFields:
 def text_bytes(text: str) -> bytes:
     """The bytes that were written, UTF-8 or not."""
     return text.encode(errors="surrogateescape")
-
-
-def _plain(definition: Any) -> Any:
-    """A schema without logical types: a time is a number then, in any year."""
-    if isinstance(definition, dict):
-        return {key: _plain(part) for key, part in definition.items() if key != "logicalType"}
-    return [_plain(part) for part in definition] if isinstance(definition, list) else definition

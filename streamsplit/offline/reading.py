@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from streamsplit.core.records import Headers, RequestColumns
 from streamsplit.kafka.clients import Connection
+from streamsplit.kafka.topics import Topics
 from streamsplit.offline.derivation import wanted_attributes
 from streamsplit.offline.fields import Fields, RequestFields, text_bytes
 from streamsplit.offline.history import accepted, read_history
@@ -36,18 +37,6 @@ _AUDIT = (*_OUTPUT, "unit", "rule", "bucket", "served_by")
 
 
 @dataclass(frozen=True, slots=True)
-class Topics:
-    """Names of the topics of a deployment, and of the group that reads its requests."""
-
-    requests: str
-    outputs: str
-    audit: str
-    dead_letters: str
-    control: str
-    group: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """What a verification is made of.
 
@@ -70,14 +59,14 @@ def read(connection: Connection, topics: Topics, schemas: SchemaStore) -> Readin
 
     Args:
         connection: The way to the broker.
-        topics: Their names.
+        topics: The deployment's.
         schemas: Writers' schemas.
 
     Raises:
         ServiceError: A topic is missing or cannot be read.
     """
     of_requests = extents(connection, topics.requests)
-    committed = committed_offsets(connection, topics.group, topics.requests, of_requests)
+    committed = committed_offsets(connection, group_of(topics.deployment), topics.requests, of_requests)
     states, kinds = accepted(read_history(connection, topics.control))
     ends = {name: extents(connection, name) for name in (topics.audit, topics.outputs, topics.dead_letters)}
     audit_fields, output_fields = Fields(schemas, "audit", _AUDIT), Fields(schemas, "output", _OUTPUT)
@@ -101,6 +90,11 @@ def read(connection: Connection, topics: Topics, schemas: SchemaStore) -> Readin
     )
     recorded = Recorded(requests, audits, outputs, letters, states, kinds, unsourced)
     return Reading(recorded, universe, unread_gaps(edges))
+
+
+def group_of(deployment: str) -> str:
+    """The consumer group that reads a deployment's requests."""
+    return f"{deployment}.requests"
 
 
 def _chunks(connection: Connection, topic: str, ends: Mapping[str, Mapping[int, Extent]]) -> Iterator[list[Message]]:

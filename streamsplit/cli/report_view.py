@@ -1,0 +1,101 @@
+"""A verification's report as a person reads it: one line each, with what it means."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from streamsplit.cli.console import plain_table
+from streamsplit.offline.report import Cut, Report, Share
+
+
+def render(report: Report) -> Iterator[RenderableType]:
+    """The parts of the page, from the universe to the verdict."""
+    yield _universe(report)
+    yield ""
+    if report.empty:
+        yield verdict(report)
+        return
+    yield _faults(report)
+    if report.gaps:
+        yield ""
+        yield _gaps(report)
+    if report.shares:
+        yield ""
+        yield _shares(report.shares)
+    if report.cuts:
+        yield ""
+        yield _cuts(report.cuts)
+    yield ""
+    yield verdict(report)
+
+
+def verdict(report: Report) -> str:
+    """The report in one sentence."""
+    if report.empty:
+        return "Nothing to verify: the workers have committed nothing that is still there."
+    lost, doubled, wrong = (report.total(word) for word in ("lost", "doubled", "wrong"))
+    sums = f"{report.requests} requests, {lost} lost, {doubled} doubled, {wrong} wrong"
+    if report.sound:
+        return f"Verified: {sums}. Every arm was derived again from the control log."
+    return f"NOT verified: {sums}."
+
+
+def _universe(report: Report) -> Table:
+    table = plain_table("partition", "from", "to", "not judged (retention)", title="Universe")
+    for span in report.spans:
+        table.add_row(str(span.partition), str(span.start), str(span.end), str(span.unjudged))
+    return table
+
+
+def _faults(report: Report) -> Table:
+    table = plain_table("", "count", "what it means", "first (partition, offset)", title="Accounts")
+    table.add_row("requests", str(report.requests), "committed requests of the universe", "")
+    table.add_row("outputs", str(report.outputs), "", "")
+    table.add_row("audits", str(report.audits), "", "")
+    table.add_row("dead letters, routed", str(report.routed), "routed, then not servable by control either", "")
+    table.add_row("dead letters, unrouted", str(report.unrouted), "not decodable", "")
+    for finding in report.findings:
+        first = " ".join(f"({partition}, {offset})" for partition, offset in finding.first)
+        style = "bold red" if finding.count else None
+        table.add_row(finding.fault.word, str(finding.count), finding.fault.meaning, first, style=style)
+    return table
+
+
+def _gaps(report: Report) -> Table:
+    table = plain_table("partition", "from", "to", "", title="Lost to retention")
+    for gap in report.gaps:
+        cure = f"not accepted: streamsplit accept-loss {gap.partition} --to {gap.end}"
+        table.add_row(str(gap.partition), str(gap.start), str(gap.end), "accepted" if gap.accepted else cure)
+    return table
+
+
+def _shares(shares: tuple[Share, ...]) -> Table:
+    table = plain_table(
+        "revision", "route", "arm", "set", "reached", "requests", "units", "expected units", "", title="Shares"
+    )
+    for share in shares:
+        reached = f"{100 * share.taken / share.requests:.2f} %"
+        table.add_row(
+            str(share.revision),
+            "default" if share.rule < 0 else f"routes[{share.rule}]",
+            share.arm,
+            f"{share.set / 100:g} %",
+            reached,
+            f"{share.taken} of {share.requests}",
+            f"{share.units_taken} of {share.units}",
+            f"{share.lowest} to {share.highest}",
+            "" if share.within else "outside what chance explains: the units are unusual, the routing is not",
+        )
+    return table
+
+
+def _cuts(cuts: tuple[Cut, ...]) -> Table:
+    table = plain_table(
+        "revision", "command", "phase", "weights", "partition:offset", title="First offset under each change"
+    )
+    for cut in cuts:
+        weights = " ".join(f"{arm}={weight / 100:g}" for arm, weight in cut.weights.items())
+        firsts = " ".join(f"{partition}:{offset}" for partition, offset in sorted(cut.first.items()))
+        table.add_row(str(cut.revision), cut.kind, cut.phase, weights, firsts)
+    return table

@@ -1,0 +1,153 @@
+"""A rollout as a tree: phase, steps, what is set and what the workers really do, side by side."""
+
+from collections.abc import Mapping
+
+from rich.text import Text
+from rich.tree import Tree
+
+from streamsplit.core.rollout import WHOLE, Phase, State, Step, chain_label
+from streamsplit.core.status import ArmStatus, Status
+
+_MARKS = {
+    Phase.EMPTY: ("○", "dim"),
+    Phase.SERVING: ("✔", "green"),
+    Phase.PREPARING: ("◌", "yellow"),
+    Phase.PROGRESSING: ("◑", "cyan"),
+    Phase.PAUSED: ("॥", "yellow"),
+    Phase.PROMOTED: ("✔", "green"),
+    Phase.ROLLED_BACK: ("✖", "red"),
+    Phase.FAILED: ("✖", "red"),
+}
+
+
+def actual_shares(statuses: Mapping[str, Status]) -> dict[str, float]:
+    """The share of requests each arm was assigned over the last seconds, 0 to 1; empty without traffic."""
+    requests = sum(status.rates.get("requests", 0.0) for status in statuses.values())
+    if requests <= 0:
+        return {}
+    arms = {arm for status in statuses.values() for arm in status.rates if arm != "requests"}
+    return {arm: sum(status.rates.get(arm, 0.0) for status in statuses.values()) / requests for arm in arms}
+
+
+def set_shares(state: State) -> dict[str, float]:
+    """The share of the default route that each arm is set to, 0 to 1, control first."""
+    candidates = dict(zip((arm.name for arm in state.arms[1:]), state.weights, strict=False))
+    return {"control": (WHOLE - sum(candidates.values())) / WHOLE} | {
+        name: weight / WHOLE for name, weight in candidates.items()
+    }
+
+
+def rollout_tree(deployment: str, state: State, statuses: Mapping[str, Status]) -> Tree:
+    """The whole picture, as `get` shows it."""
+    mark, style = _MARKS[state.phase]
+    root = Tree(Text(f"{state.name or deployment}  {mark} {state.phase}  revision {state.revision}", style=style))
+    if state.attempt > 1:
+        root.add(f"attempt {state.attempt}")
+    if state.phase is Phase.EMPTY:
+        root.add("nothing is applied yet: streamsplit apply -f rollout.yaml")
+    else:
+        _add_arms(root, state, statuses)
+        _add_steps(root, state)
+    _add_workers(root, state, statuses)
+    return root
+
+
+def _add_arms(root: Tree, state: State, statuses: Mapping[str, Status]) -> None:
+    branch, actual = root.add("arms"), actual_shares(statuses)
+    for arm in state.arms:
+        weight = set_shares(state)[arm.name]
+        reached = f"{100 * actual.get(arm.name, 0.0):.2f} %" if actual else "no traffic"
+        loaded = [entry for status in statuses.values() for entry in status.arms if entry.name == arm.name]
+        ready = sum(entry.phase == "ready" for entry in loaded)
+        branch.add(
+            f"{arm.name}  {chain_label(arm.chain)}  set {100 * weight:g} %  actual {reached}  "
+            f"ready in {ready} of {len(statuses)} workers"
+        )
+    if state.previous:
+        branch.add(f"kept warm for a rollback  {chain_label(state.previous)}")
+
+
+def _add_steps(root: Tree, state: State) -> None:
+    if state.rollout is None or not state.phase.active:
+        return
+    branch = root.add("steps")
+    for index, step in enumerate(state.rollout.steps):
+        here = index == state.step
+        branch.add(
+            Text(f"{'▶' if here else '✔' if index < state.step else '·'} {_step(step, state)}", "bold" if here else "")
+        )
+    if state.by_hand:
+        branch.add(f"weights set by hand: {weights_text(state)}")
+
+
+def _step(step: Step, state: State) -> str:
+    if step.pause:
+        return "pause, until `streamsplit promote`"
+    assert state.rollout is not None
+    names = [arm.name for arm in state.rollout.arms[1:]]
+    return " ".join(f"{name}={weight / 100:g}" for name, weight in zip(names, step.weights, strict=False))
+
+
+def weights_text(state: State) -> str:
+    """The weights on the default route as people write them: `canary=25`."""
+    pairs = zip((arm.name for arm in state.arms[1:]), state.weights, strict=False)
+    return " ".join(f"{name}={weight / 100:g}" for name, weight in pairs)
+
+
+def _add_workers(root: Tree, state: State, statuses: Mapping[str, Status]) -> None:
+    branch = root.add("workers" if statuses else "workers: none has reported within the last 5 s")
+    for slot, status in sorted(statuses.items()):
+        behind = "" if status.revision >= state.revision else f", still at revision {status.revision}"
+        requests = status.rates.get("requests", 0.0)
+        node = branch.add(
+            Text(
+                f"{slot}  {'ready' if status.ready else 'not ready'}{behind}  "
+                f"{len(status.reading)} partitions  lag {total_lag(status)}  {requests:.0f}/s",
+                style="" if status.ready and not behind else "yellow",
+            )
+        )
+        for reason in status.reasons:
+            node.add(reason)
+        for entry in status.arms:
+            if entry.phase != "ready":
+                node.add(_trouble(entry))
+
+
+def total_lag(status: Status) -> str:
+    """Records behind the ends, over all partitions; `?` when not known of one."""
+    return "?" if any(lag < 0 for lag in status.lag.values()) else str(sum(status.lag.values()))
+
+
+def _trouble(entry: ArmStatus) -> str:
+    reason = f": {entry.reason}" if entry.reason else ""
+    return f"{entry.name} ({entry.model}) is {entry.phase}{reason}"
+
+
+def picture(deployment: str, state: State, statuses: Mapping[str, Status]) -> dict[str, object]:
+    """The same as plain values."""
+    actual = actual_shares(statuses)
+    steps = state.rollout.steps if state.rollout is not None and state.phase.active else ()
+    return {
+        "deployment": deployment,
+        "rollout": state.name or None,
+        "phase": str(state.phase),
+        "revision": state.revision,
+        "attempt": state.attempt,
+        "arms": [
+            {
+                "name": arm.name,
+                "model": chain_label(arm.chain),
+                "set": round(100 * set_shares(state)[arm.name], 2),
+                "actual": round(100 * actual.get(arm.name, 0.0), 2) if actual else None,
+            }
+            for arm in state.arms
+            if arm.chain
+        ],
+        "previous": chain_label(state.previous) if state.previous else None,
+        "step": state.step,
+        "by_hand": state.by_hand,
+        "steps": [
+            {"pause": True} if step.pause else {"weights": [weight / 100 for weight in step.weights]} for step in steps
+        ],
+        "workers": [status.to_dict() for _, status in sorted(statuses.items())],
+    }
