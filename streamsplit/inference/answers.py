@@ -40,24 +40,28 @@ class Answers:
             Row → why, for the rows whose answer failed a check, and for those that raised when run alone. Rows that
             were not decided are in neither.
         """
+        alone = np.flatnonzero(share.states == RAISED).tolist()
+        return self._keep(share, arm), {int(share.rows[index]): share.reasons[index] for index in alone}
+
+    def _keep(self, share: Share, arm: int) -> dict[int, str]:
         positions = np.flatnonzero(share.states == ANSWERED)
-        whole = len(positions) == len(share.rows)
-        specs = share.process.signature.outputs
-        given = {spec.name: share.output(spec.name) if whole else share.output(spec.name)[positions] for spec in specs}
-        failed = failed_checks(given, share.process.signature, self._checks)
-        good = np.ones(len(positions), bool)
-        good[list(failed)] = False
+        if not len(positions):
+            return {}  # perhaps it was never handed over, and has no outputs at all
+        signature = share.process.signature
+        outputs = {spec.name: share.output(spec.name) for spec in signature.outputs}
+        if len(positions) < len(share.rows):
+            outputs = {name: array[positions] for name, array in outputs.items()}
+        failed = failed_checks(outputs, signature, self._checks)
+        invalid = {int(share.rows[positions[index]]): why for index, why in failed.items()}
+        if failed:
+            good = np.setdiff1d(np.arange(len(positions)), list(failed))
+            positions, outputs = positions[good], {name: array[good] for name, array in outputs.items()}
         rows = share.rows[positions]
-        invalid = {int(rows[index]): why for index, why in failed.items()}
-        kept = rows if not failed else rows[good]
-        for name, array in given.items():
-            self._outputs[name][kept] = array if not failed else array[good]
-        self._micros[kept] = share.micros[positions[good]]
-        self._served_by[kept] = arm
-        raised = {
-            int(share.rows[index]): share.reasons[index] for index in np.flatnonzero(share.states == RAISED).tolist()
-        }
-        return invalid, raised
+        for name, array in outputs.items():
+            self._outputs[name][rows] = array
+        self._micros[rows] = share.micros[positions]
+        self._served_by[rows] = arm
+        return invalid
 
     def fall_back(self, rows: Mapping[int, str], outcome: Outcome) -> None:
         """Note that control answers some rows in the place of a candidate, and why."""
