@@ -1,5 +1,6 @@
 """What a verb works with: settings, and a broker that answers."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.control_follower import ControlFollower
 from streamsplit.kafka.topics import Topics
 from streamsplit.service.settings import Settings, load_settings
+from streamsplit.wire.registry import connect_registry
 from streamsplit.wire.schemas import SchemaStore, load_folder
 
 REACH_SECONDS = 5.0
@@ -64,9 +66,15 @@ class Environment:
         """The schemas that requests may be written with.
 
         Raises:
-            UsageError: For a file in the schemas folder that is none.
+            UsageError: For a file in the schemas folder that is none, or a registry that cannot be asked.
         """
-        return SchemaStore(load_folder(self.settings.schemas) if self.settings.schemas else ())
+        extra = load_folder(self.settings.schemas) if self.settings.schemas else ()
+        registry = self.settings.registry
+        if registry is None:
+            return SchemaStore(extra)
+        login = f"{registry.user}:{registry.password.get_secret_value()}" if registry.user and registry.password else ""
+        settings = {"url": registry.url, **({"basic.auth.user.info": login} if login else {})}
+        return SchemaStore(extra, connect_registry(settings, time.monotonic))
 
     @contextmanager
     def control(self) -> Iterator[ControlFollower]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from streamsplit.core.records import Outcome
 from streamsplit.offline.recorded import (
+    NOTHING,
     Recorded,
     RecordedAudits,
     RecordedDeadLetters,
@@ -139,9 +140,22 @@ def _contradictions(recorded: Recorded, accounts: Accounts) -> list[Finding]:
     )
     return [
         _of(Fault.UNAUDITED, outputs, unpaired),
+        *_dead_letter_stages(recorded.dead_letters, accounts),
         _of(Fault.CONTRADICTION, out, ~agree),
         _of(Fault.CONTRADICTION, audits, sourced & (dead != of_dead_letter)),
         _of(Fault.WRONG_ID, audits, wrong_ids),
+    ]
+
+
+def _dead_letter_stages(letters: RecordedDeadLetters, accounts: Accounts) -> list[Finding]:
+    """One that failed behind routing was routed, and so has an audit record; one that failed before has none."""
+    known = np.flatnonzero(accounts.dead_letters >= 0)
+    audited, differ = np.zeros(len(letters), np.bool_), np.zeros(len(letters), np.bool_)
+    audited[known] = accounts.audit_of[accounts.dead_letters[known]] >= 0
+    differ[known] = audited[known] != letters.routed[known]
+    return [
+        _of(Fault.UNAUDITED, letters, differ & letters.routed),
+        _of(Fault.CONTRADICTION, letters, differ & ~letters.routed),
     ]
 
 
@@ -169,7 +183,7 @@ def _changed(recorded: Recorded, accounts: Accounts) -> list[Finding]:
     """Key and headers of a request go through to its answer untouched."""
     changed = []
     for columns, rows in ((recorded.outputs, accounts.outputs), (recorded.dead_letters, accounts.dead_letters)):
-        known = np.flatnonzero(rows >= 0)
+        known = np.flatnonzero((rows >= 0) & (columns.heads != NOTHING))
         differ = np.zeros(len(columns), np.bool_)
         differ[known] = columns.heads[known] != recorded.requests.heads[rows[known]]
         changed.append(_of(Fault.CHANGED, columns, differ))

@@ -1,5 +1,6 @@
 """Columns from a broker: what was committed when the verification began."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,6 +17,7 @@ from streamsplit.offline.fields import Fields, RequestFields, text_bytes
 from streamsplit.offline.history import accepted, read_history
 from streamsplit.offline.ranges import Extent, committed_offsets, extents, place_of, read_range
 from streamsplit.offline.recorded import (
+    NOTHING,
     Recorded,
     RecordedAudits,
     RecordedDeadLetters,
@@ -28,10 +30,10 @@ from streamsplit.offline.recorded import (
 )
 from streamsplit.offline.report import Gap, Span
 from streamsplit.offline.universe import Edges, spans, unread_gaps
+from streamsplit.wire.dead_letters import PREFIX
 from streamsplit.wire.schemas import SchemaStore
 
-_ERRORS = "__connect.errors."
-_PARTITION, _OFFSET = _ERRORS + "partition", _ERRORS + "offset"
+_TOPIC, _PARTITION, _OFFSET, _STAGE = (PREFIX + word for word in ("topic", "partition", "offset", "stage"))
 _OUTPUT = ("id", "rollout", "revision", "arm", "model", "outcome", "source_partition", "source_offset")
 _AUDIT = (*_OUTPUT, "unit", "rule", "bucket", "served_by")
 
@@ -144,7 +146,7 @@ def _shared(rows: list[tuple[int, Mapping[str, Any]]], records: list[Mapping[str
 
 def _dead_letters(messages: list[Message]) -> tuple[RecordedDeadLetters, tuple[tuple[int, int], ...]]:
     """The dead letters, and the places of those that name no request."""
-    partitions, offsets, own, heads, unsourced = [], [], [], [], []
+    partitions, offsets, own, heads, routed, unsourced = [], [], [], [], [], []
     for message in messages:
         _, partition, offset = place_of(message)
         headers = _headers(message)
@@ -157,12 +159,32 @@ def _dead_letters(messages: list[Message]) -> tuple[RecordedDeadLetters, tuple[t
         partitions.append(source[0])
         offsets.append(source[1])
         own.append(partition)
-        original = [(name, value) for name, value in headers if not name.startswith(_ERRORS)]
-        heads.append(head_fingerprint(message.key(), original))
+        # A dead letter that was sent again as a request has such headers of its own; ours are the last.
+        ours = max((at for at, (name, _) in enumerate(headers) if name == _TOPIC), default=0)
+        reference = _is_reference(message.value(), *source)
+        heads.append(NOTHING if reference else head_fingerprint(message.key(), headers[:ours]))
+        routed.append(named.get(_STAGE) != b"decode")
     columns = RecordedDeadLetters(
-        np.array(partitions, np.int32), np.array(offsets, np.int64), np.array(own, np.int32), np.array(heads, np.uint64)
+        np.array(partitions, np.int32),
+        np.array(offsets, np.int64),
+        np.array(own, np.int32),
+        np.array(heads, np.uint64),
+        np.array(routed, np.bool_),
     )
     return columns, tuple(unsourced)
+
+
+def _is_reference(value: bytes | None, partition: int, offset: int) -> bool:
+    """Whether a dead letter stands for a request that was too large to keep: its key and headers may be missing."""
+    try:
+        document = json.loads(value or b"")
+    except ValueError:
+        return False
+    return (
+        isinstance(document, dict)
+        and "sha256" in document
+        and ((document.get("partition"), document.get("offset")) == (partition, offset))
+    )
 
 
 def _requests(chunks: Iterable[list[Message]], fields: RequestFields, attributes: tuple[str, ...]) -> RecordedRequests:

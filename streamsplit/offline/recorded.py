@@ -230,11 +230,14 @@ class RecordedDeadLetters(_Sourced):
         partitions: int32 (k,), the request's partition.
         offsets: int64 (k,), the request's offset.
         own_partitions: int32 (k,), where the dead letter itself stands.
-        heads: uint64 (k,), fingerprint of its key and of the headers it had as a request.
+        heads: uint64 (k,), fingerprint of its key and of the headers it had as a request; `NOTHING` where it is a
+            reference to a request too large to be kept whole.
+        routed: bool (k,), whether it says that it failed behind routing.
     """
 
     own_partitions: NDArray[np.int32]
     heads: NDArray[np.uint64]
+    routed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,11 @@ def sound() -> Recorded:
             outcomes=live.outcomes,
         ),
         dead_letters=RecordedDeadLetters(
-            partitions[lettered], offsets[lettered], partitions[lettered], heads[lettered]
+            partitions[lettered],
+            offsets[lettered],
+            partitions[lettered],
+            heads[lettered],
+            partitions[lettered] == DEAD[0],
         ),
         states=states,
         kinds=kinds,
@@ -236,6 +240,7 @@ def reserved(recorded: Recorded, _audit: int, _output: int) -> Recorded:
                 ("offsets", np.int64(AUDITED[1])),
                 ("own_partitions", np.int32(AUDITED[0])),
                 ("heads", recorded.requests.heads[AUDITED[1]]),
+                ("routed", True),
             )
         )
     )
@@ -297,6 +302,21 @@ CASES: list[tuple[str, Tamper, set[Fault]]] = [
     ),
     ("dead letter that names no request", lambda r, _a, _o: replace(r, unsourced=((0, 3),)), {Fault.STRAY}),
     ("request that cannot be decoded", undecodable, {Fault.UNDERIVABLE}),
+    (
+        "routed dead letter without audit",
+        lambda r, _a, _o: replace(r, audits=without(r.audits, at(r.audits, *DEAD))),
+        {Fault.UNAUDITED},
+    ),
+    (
+        "audited dead letter that says it was never routed",
+        lambda r, _a, _o: replace(r, dead_letters=changed(r.dead_letters, 1, routed=False)),
+        {Fault.CONTRADICTION},
+    ),
+    (
+        "dead letter with another key",
+        lambda r, _a, _o: replace(r, dead_letters=changed(r.dead_letters, 1, heads=5)),
+        {Fault.CHANGED},
+    ),
     ("another id in the output", output(ids=1), {Fault.CONTRADICTION}),
     ("another id in both", both(ids=1), {Fault.WRONG_ID}),
     ("another revision in the output", output(revisions=1), {Fault.CONTRADICTION}),

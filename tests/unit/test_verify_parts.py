@@ -21,7 +21,8 @@ def named(*places: tuple[int, int]) -> RecordedDeadLetters:
     """Records that name these requests; any of the three kinds has these columns."""
     partitions = np.array([partition for partition, _ in places], np.int32)
     offsets = np.array([offset for _, offset in places], np.int64)
-    return RecordedDeadLetters(partitions, offsets, partitions, offsets.astype(np.uint64))
+    heads, routed = offsets.astype(np.uint64), offsets > 0
+    return RecordedDeadLetters(partitions, offsets, partitions, heads, routed)
 
 
 NONE = named()
