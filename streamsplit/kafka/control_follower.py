@@ -107,6 +107,7 @@ class ControlFollower:
         self._pending: Look | None = None
         self._topic_id: str | None = None
         self._fallen = 0
+        self._unanswered = 0
         self._missing = False
         self._broken = False
 
@@ -233,7 +234,9 @@ class ControlFollower:
             self._missing = True
             self._complain(f"topic {self._topic} is missing: streamsplit topics create")
         elif look.error is not None or look.end is None:
-            self._complain(f"the end of {self._topic} cannot be confirmed: {look.error}")
+            self._unanswered += 1
+            if self._unanswered > 1:  # one alone is what a change of leaders looks like
+                self._complain(f"the end of {self._topic} cannot be confirmed: {look.error}")
         elif self._topic_id is None:
             self._topic_id, self._missing = look.topic_id, False
             # Offset 0 itself, not `the beginning`: a log whose first commands are gone cannot be folded.
@@ -252,6 +255,7 @@ class ControlFollower:
 
     def _await(self, look: Look) -> None:
         """Everything before the look is known as soon as the fold has come to the end it saw."""
+        self._unanswered = 0
         with self._changed:
             if self._pending is None:
                 self._pending = look

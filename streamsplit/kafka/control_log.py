@@ -20,7 +20,10 @@ _WRITE_SECONDS = 10.0
 
 
 class ControlWriter:
-    """Appends commands to the control log (acks=all, idempotent).
+    """Appends commands to the control log: acks=all, one in flight.
+
+    A repetition after a lost answer has the same `command_id`, so that the fold takes it once. An idempotent producer
+    would need half a second to get ready, which an abort does not have.
 
     Args:
         connection: The way to the broker.
@@ -33,6 +36,9 @@ class ControlWriter:
         self._timeout = timeout
         self._producer = connection.producer(
             "streamsplit-commands",
+            enable_idempotence=False,
+            acks="all",
+            max_in_flight=1,
             message_timeout_ms=int(timeout * 1000),
             # A topic that is not there is an answer, not something to wait half a minute for.
             topic_metadata_propagation_max_ms=1000,
