@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from streamsplit.wire.request import Fitted, Request, Wanted, fit
 from streamsplit.wire.requests_avro import AvroRequests
 from streamsplit.wire.requests_json import read_json
 from streamsplit.wire.schemas import SchemaStore
+
+_HEADER_OF = {b"\0": 5, b"\xc3": HEADER_BYTES}
+"""First byte of a frame → bytes of its header."""
 
 _log = logging.getLogger(__name__)
 
@@ -98,9 +102,14 @@ class RequestDecoder:
         lockstep = self._lockstep.get((frame, wanted))
         if lockstep is None:
             lockstep = self._lockstep[frame, wanted] = Lockstep(reader, wanted)
-        values = [value for row in rows if (value := batch.values[row]) is not None]
-        which = np.asarray(rows, np.int64)
-        return lockstep.decode(values, which, batch.timestamps[which], frame.body)
+        if len(rows) == len(batch):
+            which = np.arange(len(batch), dtype=np.int64)
+            values = batch.values
+        else:
+            which = np.asarray(rows, np.int64)
+            values = [batch.values[row] for row in rows]
+        # A group has one header, so none of its values is null.
+        return lockstep.decode(cast("Sequence[bytes]", values), which, batch.timestamps[which], frame.body)
 
     def _reader(self, frame: Frame) -> AvroRequests:
         """The compiled reader of a schema; a schema that cannot be a request's is refused once and remembered."""
@@ -121,15 +130,16 @@ class RequestDecoder:
 
 def _by_header(values: Sequence[bytes | None]) -> Iterable[tuple[bytes | None, Sequence[int]]]:
     """Rows of values that name the same schema; JSON values are one group."""
+    first = values[0] if values else None
+    if first is not None and first[:1] in _HEADER_OF:
+        width = _HEADER_OF[first[:1]]
+        heads = [None if value is None else value[:width] for value in values]
+        if heads.count(heads[0]) == len(heads):
+            return [(heads[0], range(len(heads)))]
     groups: dict[bytes | None, list[int]] = {}
-    heads = [None if value is None else value[:HEADER_BYTES] for value in values]
-    if heads and heads[0] is not None and heads[0][:2] == b"\xc3\x01" and heads.count(heads[0]) == len(heads):
-        return [(heads[0], range(len(heads)))]
-    for row, head in enumerate(heads):
-        key = head
-        if head is not None:
-            key = head[:1] if head[:1] == b"{" else head[:5] if head[:1] == b"\0" else head
-        groups.setdefault(key, []).append(row)
+    for row, value in enumerate(values):
+        head = None if value is None else value[: _HEADER_OF.get(value[:1], 4)]
+        groups.setdefault(b"{" if head is not None and head[:1] == b"{" else head, []).append(row)
     return groups.items()
 
 

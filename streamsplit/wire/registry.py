@@ -58,7 +58,7 @@ class SchemaRegistry:
             if error.http_status_code == _NOT_FOUND:
                 raise DataError("decode", f"schema id {schema_id} is not known to the schema registry") from error
             raise ServiceError(f"the schema registry did not give schema id {schema_id}: {error}") from error
-        except Exception as error:
+        except Exception as error:  # the client lets its HTTP library's errors through, whichever that is
             raise _unreachable(error) from error
         if answer.schema_type != "AVRO" or answer.references:
             got = f"with references to {len(answer.references)} others" if answer.references else answer.schema_type

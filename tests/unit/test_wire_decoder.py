@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamsplit.core.errors import DataError
 from streamsplit.core.records import Datatype, RawBatch, RequestColumns, TensorSpec
 from streamsplit.wire.decoder import RequestDecoder
+from streamsplit.wire.framing import confluent_header
 from streamsplit.wire.request import Wanted
 from streamsplit.wire.schemas import SchemaStore, packaged, parse_schema, plain
 
@@ -98,6 +100,24 @@ def test_a_batch_becomes_columns_of_the_signature_dtypes() -> None:
             "carrier": (np.dtype("O"), (2, 2, 1), [[[b"UA"], ["é".encode()]]] * 2),
         },
     }
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_records_framed_by_the_registry_are_decoded_alike(known: bool) -> None:  # noqa: FBT001 - a case
+    class OneSchema:
+        """A registry that knows one id."""
+
+        def schema(self, schema_id: int) -> Any:
+            assert schema_id == 9
+            if not known:
+                raise DataError("decode", "unknown")
+            return packaged("request")
+
+    values = [confluent_header(9) + written(request(id=f"r{index}"))[10:] for index in range(15)]
+    decoder = RequestDecoder(SchemaStore(registry=OneSchema()))
+    decoded, letters = decoder.decode(batch([*values]), WANTED)
+    assert list(decoded.ids) == ([f"r{index}".encode() for index in range(15)] if known else [])
+    assert {letter.reason for letter in letters} == (set() if known else {"unknown"})
 
 
 def test_an_empty_batch_has_columns_of_no_rows() -> None:
