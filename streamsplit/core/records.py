@@ -158,6 +158,17 @@ class RequestColumns:
         """Number of decoded requests (m)."""
         return len(self.ids)
 
+    def at(self, positions: NDArray[np.int64]) -> "RequestColumns":
+        """The requests at these positions (int64 (k,), ascending) alone."""
+        chosen = positions.tolist()
+        return RequestColumns(
+            rows=self.rows[positions],
+            ids=[self.ids[position] for position in chosen],
+            times=self.times[positions],
+            attributes={name: [column[at] for at in chosen] for name, column in self.attributes.items()},
+            inputs={name: array[positions] for name, array in self.inputs.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:

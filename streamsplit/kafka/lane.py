@@ -77,6 +77,8 @@ class LaneOptions:
             "enable.partition.eof": True,
             "queued.min.messages": 20_000,
             "queued.max.messages.kbytes": 65_536,
+            # A broker answers one connection in order: questions about offsets wait behind an idle fetch.
+            "fetch.wait.max.ms": 100,
             "topic.metadata.refresh.interval.ms": 10_000,
         }
         if self.protocol == "classic":

@@ -18,7 +18,7 @@ from streamsplit.core.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-_ASK_SECONDS = 0.5
+_ASK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from streamsplit.core.errors import UsageError
 
 PREFIX = "STREAMSPLIT_"
 DEFAULT_FILE = Path("streamsplit.yaml")
-_NOT_SETTINGS = {"STREAMSPLIT_CONFIG", "STREAMSPLIT_TEST_BROKERS"}
+_NOT_SETTINGS = {"STREAMSPLIT_CONFIG", "STREAMSPLIT_MAVEN_URL", "STREAMSPLIT_TEST_BROKERS"}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SECRET_WORDS = ("password", "secret", "token", ".key", "key.pem", "jaas", "oauthbearer.config")

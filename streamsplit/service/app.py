@@ -1,0 +1,258 @@
+"""The only place that builds a worker from its settings."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from confluent_kafka import Consumer
+
+from streamsplit.core.commands import Command, Kind
+from streamsplit.core.errors import ServiceError
+from streamsplit.core.rollout import State
+from streamsplit.inference.arm import ArmOptions
+from streamsplit.inference.dispatch import Dispatcher
+from streamsplit.inference.repository import Repository
+from streamsplit.kafka.clients import Connection
+from streamsplit.kafka.control_follower import ControlFollower
+from streamsplit.kafka.control_log import ControlWriter
+from streamsplit.kafka.lane import Lane, LaneOptions
+from streamsplit.kafka.positions import Gate, Positions, start_time
+from streamsplit.kafka.status_reader import StatusReader
+from streamsplit.kafka.topic_facts import describe
+from streamsplit.kafka.topics import Topics
+from streamsplit.kafka.transaction import Checkpoint, Transaction
+from streamsplit.service.faust_app import make_app
+from streamsplit.service.fleet import Fleet
+from streamsplit.service.health import Health, HealthServer
+from streamsplit.service.report import Incarnation
+from streamsplit.service.sealing import Encoders, Sealer
+from streamsplit.service.settings import RegistrySettings, Settings
+from streamsplit.service.splitter import Serving as ServingState
+from streamsplit.service.splitter import Splitter
+from streamsplit.service.tally import Tally
+from streamsplit.service.warm_arms import WarmArms
+from streamsplit.service.worker import Serving, Worker
+from streamsplit.wire.audit import AuditEncoder
+from streamsplit.wire.decoder import RequestDecoder
+from streamsplit.wire.outputs import OutputEncoder
+from streamsplit.wire.registry import SchemaRegistry, connect_registry
+from streamsplit.wire.schemas import SchemaStore, load_folder, packaged
+from streamsplit.wire.summaries import SummaryEncoder
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_MESSAGE_BYTES = 1_048_588
+_TELL_SECONDS = 1.0
+_NEEDED = ("requests", "outputs", "audit", "dead-letters", "summaries", "control", "workers")
+
+
+def run_worker(
+    settings: Settings, *, tell: Callable[[Health], None] = lambda _: None, checkpoint: Checkpoint = lambda _: None
+) -> int:
+    """Run one worker until it is told to stop.
+
+    Args:
+        settings: Its settings.
+        tell: Told the worker's health once a second.
+        checkpoint: Fault tests' hook, called at marked points.
+
+    Returns:
+        The exit code: 0 when it was told to stop, 1 when it had to end.
+
+    Raises:
+        UsageError: A setting is wrong.
+    """
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format=f"%(asctime)s %(levelname)-7s {settings.slot} %(name)s: %(message)s",
+    )
+    for noisy in ("faust", "mode", "aiokafka"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return asyncio.run(_run(settings, tell, checkpoint))
+
+
+async def _run(settings: Settings, tell: Callable[[Health], None], checkpoint: Checkpoint) -> int:
+    worker = build_worker(settings, checkpoint)
+    health = HealthServer(settings.health, worker.health) if settings.health else None
+    if health is not None:
+        await health.start()
+    telling = asyncio.create_task(_keep_telling(worker, tell))
+    try:
+        failure = await worker.run()
+    finally:
+        telling.cancel()
+        if health is not None:
+            await health.stop()
+    return 0 if failure is None else 1
+
+
+async def _keep_telling(worker: Worker, tell: Callable[[Health], None]) -> None:
+    while True:
+        tell(worker.health())
+        await asyncio.sleep(_TELL_SECONDS)
+
+
+def build_worker(settings: Settings, checkpoint: Checkpoint = lambda _: None) -> Worker:
+    """Build a worker.
+
+    Raises:
+        UsageError: A setting is wrong.
+    """
+    start_time(settings.start)
+    connection = Connection(settings.brokers, settings.security)
+    topics = Topics(settings.deployment, settings.topics)
+    inference = settings.inference
+    arms = WarmArms(
+        Repository(Path(settings.models)), ArmOptions(providers=inference.providers, threads=inference.threads)
+    )
+    worker: Worker
+    follower = ControlFollower(connection, topics.control, on_change=lambda _: worker.note_change())
+    worker = Worker(
+        incarnation=Incarnation.now(settings.slot),
+        follower=follower,
+        arms=arms,
+        dispatcher=Dispatcher(watchdog=inference.watchdog),
+        tally=Tally(),
+        statuses=connection.producer("streamsplit-status"),
+        workers_topic=topics.workers,
+        missing=lambda: _missing(connection, topics),
+        reader=lambda: StatusReader(connection, topics.workers),
+        build=lambda worker: _build_serving(settings, connection, topics, worker, checkpoint),
+    )
+    return worker
+
+
+def _build_serving(
+    settings: Settings, connection: Connection, topics: Topics, worker: Worker, checkpoint: Checkpoint
+) -> Serving:
+    writer = ControlWriter(connection, topics.control)
+    registry = _registry(settings.registry)
+    transaction = Transaction(
+        connection, f"{settings.deployment}.{settings.slot}", settings.group.transaction_timeout, checkpoint
+    )
+    lane = Lane(
+        connection,
+        _lane_options(settings, topics),
+        transaction=transaction,
+        positions=lambda consumer: _positions(settings, topics, worker, consumer),
+        deliver=worker.deliver,
+        failed=worker.fail,
+        checkpoint=checkpoint,
+    )
+    sealer = Sealer(topics, _encoders(topics, registry), settings.slot, _limits(connection, topics))
+    splitter = Splitter(
+        lane,
+        lambda: _serving_state(worker),
+        worker.arms,
+        dispatcher=worker.dispatcher,
+        decoder=RequestDecoder(_schemas(settings, registry)),
+        sealer=sealer,
+        tally=worker.tally,
+        opened=lambda state, names: _abort(writer, settings.slot, state, names, worker.dispatcher),
+    )
+    fleet = Fleet(
+        lambda: worker.follower.view.state, lambda: _partitions(connection, topics), writer, f"fleet@{settings.slot}"
+    )
+    app, channel = make_app(connection, settings.deployment, topics.workers, serve=worker.serve, observe=worker.observe)
+    return Serving(lane, splitter, fleet, app, channel)
+
+
+def _serving_state(worker: Worker) -> ServingState:
+    view = worker.follower.view
+    return ServingState(view.state, view.fresh)
+
+
+def _lane_options(settings: Settings, topics: Topics) -> LaneOptions:
+    group, batch = settings.group, settings.batch
+    return LaneOptions(
+        topic=topics.requests,
+        group=f"{settings.deployment}.requests",
+        slot=settings.slot,
+        protocol=group.protocol,
+        static=group.static,
+        session_seconds=group.session_timeout,
+        batch_records=batch.records,
+        batch_bytes=batch.bytes,
+        batch_seconds=batch.wait,
+    )
+
+
+def _positions(settings: Settings, topics: Topics, worker: Worker, consumer: Consumer) -> Positions:
+    def gate() -> Gate:
+        view = worker.follower.view
+        return Gate(view.position, view.state.accepted_losses)
+
+    partners = (topics.outputs, topics.audit, topics.dead_letters)
+    return Positions(consumer, topics.requests, partners, settings.start, gate)
+
+
+def _missing(connection: Connection, topics: Topics) -> Sequence[str]:
+    """What the brokers lack for this deployment to begin."""
+    try:
+        there = describe(connection.admin(), [topics.name(word) for word in _NEEDED])
+    except ServiceError as error:
+        return [f"no broker answers at {connection.brokers}: {error}"]
+    missing = [topics.name(word) for word in _NEEDED if topics.name(word) not in there]
+    return [f"missing topics: {', '.join(missing)}: run `streamsplit topics create`"] if missing else []
+
+
+def _partitions(connection: Connection, topics: Topics) -> int:
+    found = describe(connection.admin(), [topics.requests])
+    if topics.requests not in found:
+        raise ServiceError(f"topic {topics.requests} is missing: run `streamsplit topics create`")
+    return found[topics.requests].partitions
+
+
+def _limits(connection: Connection, topics: Topics) -> Mapping[str, int]:
+    found = describe(connection.admin(), [topics.outputs, topics.dead_letters])
+    return {name: facts.number("max.message.bytes", _DEFAULT_MESSAGE_BYTES) for name, facts in found.items()}
+
+
+def _registry(settings: RegistrySettings | None) -> SchemaRegistry | None:
+    if settings is None:
+        return None
+    options: dict[str, str] = {"url": settings.url}
+    if settings.user is not None:
+        password = settings.password.get_secret_value() if settings.password is not None else ""
+        options["basic.auth.user.info"] = f"{settings.user}:{password}"
+    return connect_registry(options, time.monotonic)
+
+
+def _schemas(settings: Settings, registry: SchemaRegistry | None) -> SchemaStore:
+    return SchemaStore(load_folder(settings.schemas) if settings.schemas else (), registry)
+
+
+def _encoders(topics: Topics, registry: SchemaRegistry | None) -> Encoders:
+    def header(topic: str, name: str) -> bytes:
+        schema = packaged(name)
+        return schema.header if registry is None else registry.register(topic, schema)
+
+    return Encoders(
+        OutputEncoder(header(topics.outputs, "output")),
+        AuditEncoder(header(topics.audit, "audit")),
+        SummaryEncoder(header(topics.summaries, "summary")),
+    )
+
+
+def _abort(writer: ControlWriter, slot: str, state: State, names: Sequence[str], dispatcher: Dispatcher) -> None:
+    """A breaker opened here: take the rollout back, for everybody."""
+    why = "; ".join(f"{name}: {dispatcher.breakers.open[name]}" for name in names)
+    logger.error("breaker open, aborting %s: %s", state.name, why)
+    try:
+        writer.write(
+            Command(
+                command_id=f"breaker-{state.apply_revision}",
+                kind=Kind.ABORT,
+                rollout=state.name,
+                apply_revision=state.apply_revision,
+                actor=f"breaker@{slot}",
+                reason=why,
+                issued_at_ms=time.time_ns() // 1_000_000,
+            )
+        )
+    except ServiceError as error:
+        logger.warning("the abort could not be written; this worker goes on without the candidate: %s", error)

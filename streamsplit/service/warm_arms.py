@@ -1,0 +1,120 @@
+"""The model processes that a worker keeps warm for a state: its arms', and the one an abort would return to."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from streamsplit.core.records import CONTROL
+from streamsplit.core.rollout import Chain, State
+from streamsplit.core.status import ArmStatus
+from streamsplit.inference.arm import Arm, ArmOptions
+from streamsplit.inference.breakers import Breakers
+from streamsplit.inference.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An arm that a state needs; `name` is None where any process with the chain will do."""
+
+    name: str | None
+    chain: Chain
+
+
+class WarmArms:
+    """Starts and stops arms as the state demands.
+
+    Two threads meet here: one follows the control log and calls `follow`; the other serves batches, calls `of` for each
+    and `release` between them. An arm that is no longer wanted is stopped by `release`, when no batch is at it.
+
+    Args:
+        repository: Where models are read.
+        options: How model processes run; a candidate's memory limit is added to them.
+    """
+
+    def __init__(self, repository: Repository, options: ArmOptions) -> None:
+        self._repository = repository
+        self._options = options
+        self._lock = threading.Lock()
+        self._arms: tuple[Arm, ...] = ()
+        self._retired: list[Arm] = []
+
+    def follow(self, state: State) -> None:
+        """Start what the state needs, retire what it does not."""
+        wanted = _wanted(state)
+        with self._lock:
+            kept = {id(arm): arm for want in wanted if (arm := _find(self._arms, want)) is not None}
+            started = [self._make(want, state) for want in wanted if _find(self._arms, want) is None]
+            # A candidate that failed to load may have been put right since: a new apply tries again.
+            self._retired += [arm for arm in self._arms if id(arm) not in kept]
+            self._arms = (*kept.values(), *started)
+        for arm in started:
+            arm.start()
+
+    def _make(self, want: _Wanted, state: State) -> Arm:
+        name = want.name or "control"
+        limits = state.rollout.limits if state.rollout and name != "control" else None
+        options = ArmOptions(
+            providers=self._options.providers,
+            threads=self._options.threads,
+            memory_bytes=limits.memory_bytes if limits else None,
+            run_rows=limits.run_rows if limits else self._options.run_rows,
+        )
+        control = _find(self._arms, _Wanted(None, state.serving))
+        expected = control.status.signature if control is not None and want.name is not None else None
+        return Arm(name, want.chain, self._repository, options, expected)
+
+    def of(self, state: State) -> tuple[Arm | None, ...]:
+        """The arms of a state by index; None where this worker has none (yet)."""
+        arms = self._arms
+        candidates = (_find(arms, _Wanted(arm.name, arm.chain)) for arm in state.arms[CONTROL + 1 :])
+        return (_find(arms, _Wanted(None, state.serving)), *candidates)
+
+    def release(self) -> None:
+        """Stop what was retired; called by the serving thread while no batch is at the arms."""
+        with self._lock:
+            retired, self._retired = self._retired, []
+        for arm in retired:
+            arm.stop()
+
+    def close(self) -> None:
+        """Stop everything."""
+        with self._lock:
+            self._retired += self._arms
+            self._arms = ()
+        self.release()
+
+    def report(self, state: State, breakers: Breakers) -> tuple[ArmStatus, ...]:
+        """How the wanted arms are, control first."""
+        open_arms: Mapping[str, str] = breakers.open if breakers.rollout == state.apply_revision else {}
+        candidates = [arm.name for arm in state.arms[CONTROL + 1 :]]
+        names = ["control", *candidates] if state.serving else []
+        rows = list(zip(names, self.of(state), strict=False))
+        others = [arm for arm in self._arms if all(arm is not mine for _, mine in rows)]
+        rows += [("previous" if arm.chain == state.previous else "next", arm) for arm in others]
+        return tuple(_report(name, arm, open_arms.get(name, "")) for name, arm in rows if arm is not None)
+
+    def unprepared(self, state: State) -> tuple[str, ...]:
+        """Why not every chain of the state is loaded and warm; empty when it is."""
+        return tuple(
+            f"{arm.label} is {arm.status.phase}: {arm.status.reason}" for arm in self._arms if not arm.status.ready
+        ) or (() if state.serving else ("nothing is served yet: run `streamsplit apply -f ROLLOUT.yaml`",))
+
+
+def _wanted(state: State) -> Sequence[_Wanted]:
+    candidates = {arm.chain: arm.name for arm in state.arms[CONTROL + 1 :]}
+    chains = dict.fromkeys(state.warm)
+    wanted = [_Wanted(None if chain == state.serving else candidates.get(chain), chain) for chain in chains]
+    same = [_Wanted(arm.name, arm.chain) for arm in state.arms[CONTROL + 1 :]]
+    return [*wanted, *(each for each in same if each not in wanted)]
+
+
+def _find(arms: Sequence[Arm], want: _Wanted) -> Arm | None:
+    """The arm with this chain; a candidate's must bear its name, or a control process would answer for it."""
+    fitting = [arm for arm in arms if arm.chain == want.chain and want.name in {None, arm.name}]
+    return fitting[0] if fitting else None
+
+
+def _report(name: str, arm: Arm, breaker: str) -> ArmStatus:
+    status = arm.status
+    reason = f"breaker open: {breaker}" if breaker else status.reason
+    return ArmStatus(name, arm.label, status.phase.value, reason, status.restarts, status.pid, bool(breaker))

@@ -1,0 +1,295 @@
+"""The life of a worker: wait until it can serve, serve, finish the open batch, leave."""
+
+import asyncio
+import json
+import logging
+import signal
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import faust
+from confluent_kafka import KafkaException, Producer
+
+from streamsplit.core.errors import ServiceError
+from streamsplit.core.records import CONTROL, RawBatch
+from streamsplit.inference.dispatch import Dispatcher
+from streamsplit.kafka.control_follower import ControlFollower
+from streamsplit.kafka.lane import Lane
+from streamsplit.kafka.status_reader import StatusReader
+from streamsplit.service.fleet import Fleet
+from streamsplit.service.health import Health
+from streamsplit.service.report import Incarnation, Parts, Stall, compose, counted_names, unready
+from streamsplit.service.splitter import Splitter
+from streamsplit.service.tally import Tally
+from streamsplit.service.warm_arms import WarmArms
+
+logger = logging.getLogger(__name__)
+
+_STATUS_SECONDS = 1.0
+_LISTEN_SECONDS = 1.5
+_STOP_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Serving:
+    """What exists only once the brokers and all topics have answered.
+
+    Attributes:
+        lane: Where batches come from.
+        splitter: What serves them.
+        fleet: What watches the other workers.
+        app: The Faust application.
+        channel: Its channel of batches.
+    """
+
+    lane: Lane
+    splitter: Splitter
+    fleet: Fleet
+    app: faust.App
+    channel: Any
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker.
+
+    Attributes:
+        incarnation: Who it is.
+        follower: Of the control log.
+        arms: The model processes.
+        dispatcher: Hands batches to them.
+        tally: What it has done.
+        statuses: Producer of its status, without transactions.
+        workers_topic: Where its status goes.
+        missing: Asks the brokers what is missing to begin; may block.
+        reader: Makes a reader of the other workers' statuses.
+        build: Makes what serves, once nothing is missing; given the worker.
+    """
+
+    incarnation: Incarnation
+    follower: ControlFollower
+    arms: WarmArms
+    dispatcher: Dispatcher
+    tally: Tally
+    statuses: Producer
+    workers_topic: str
+    missing: Callable[[], Sequence[str]]
+    reader: Callable[[], StatusReader]
+    build: Callable[["Worker"], Serving]
+    _serving: Serving | None = None
+    _startup: Sequence[str] = ("starting",)
+    _lane_started: bool = False
+    _failure: str | None = None
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _work: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="split"))
+    _stall: Stall = field(default_factory=Stall)
+    _delivered: int = 0
+    _taken: int = 0
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    # -- what others call ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> str | None:
+        """Serve until stopped; the reason when it ends by itself, else None."""
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._stop.set)
+        self.follower.start()
+        status = asyncio.create_task(self._tell())
+        try:
+            if await self._become_able():
+                await self._serve()
+        finally:
+            await self._leave()
+            status.cancel()
+        return self._failure
+
+    def deliver(self, batch: RawBatch) -> None:
+        """Take a batch from the lane's thread."""
+        assert self._loop is not None
+        assert self._serving is not None
+        self._delivered += 1
+        asyncio.run_coroutine_threadsafe(self._serving.channel.put(batch), self._loop)
+
+    def fail(self, error: ServiceError) -> None:
+        """End this process for a reason; any thread may call."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._fail, str(error))
+
+    def note_change(self) -> None:
+        """The control log has moved; any thread may call."""
+        self.follow()
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    def follow(self) -> None:
+        """Keep warm what the state needs; states before the log's end are history, not work."""
+        view = self.follower.view
+        if view.caught_up:
+            self.arms.follow(view.state)
+
+    async def serve(self, batch: RawBatch) -> None:
+        """What the agent `split` does with a batch."""
+        assert self._serving is not None
+        self._taken += 1
+        try:
+            await self._in_work_thread(self._serving.splitter.take, batch)
+            if self._taken == self._delivered:
+                await self._in_work_thread(self._serving.splitter.settle)
+        except ServiceError as error:
+            self._fail(str(error))
+
+    async def observe(self, key: bytes, value: bytes) -> None:
+        """What the agent `fleet` does with a status."""
+        assert self._serving is not None
+        await self._serving.fleet.observe(key, value)
+
+    def health(self) -> Health:
+        """How this process is."""
+        parts = self._parts()
+        stall = self._stall.reason(parts.progress)
+        dead = [reason for reason in (self._failure, stall) if reason is not None]
+        return Health(dead, unready(parts), self._status(parts, stopping=False))
+
+    # -- the stages of its life ---------------------------------------------------------------------------------------
+
+    async def _become_able(self) -> bool:
+        """Wait for brokers, topics, an applied rollout and a warm control; False when told to stop meanwhile."""
+        while not self._stop.is_set():
+            self._startup = await asyncio.to_thread(self._obstacles)
+            if not self._startup:
+                break
+            await self._pause(0.2)
+        if self._stop.is_set():
+            return False
+        rival = await asyncio.to_thread(self._rival)
+        if rival is not None:
+            self._fail(rival)
+        return not self._stop.is_set()
+
+    def _obstacles(self) -> Sequence[str]:
+        if missing := self.missing():
+            return missing
+        view = self.follower.view
+        if not view.caught_up:
+            return [view.problem or "the control log is being read"]
+        self.follow()
+        if not view.state.serving:
+            return ["nothing is applied yet: run `streamsplit apply -f ROLLOUT.yaml`"]
+        control = self.arms.of(view.state)[CONTROL]
+        if control is None or not control.status.ready:
+            reason = control.status.reason if control is not None else "not started"
+            return [f"control is not warm yet: {reason}"]
+        return []
+
+    def _rival(self) -> str | None:
+        """Another process with this slot that was there before, by a status that arrives now."""
+        reader = self.reader()
+        try:
+            reader.read_to_end()
+            end = time.monotonic() + _LISTEN_SECONDS
+            while time.monotonic() < end:
+                reader.poll()
+                other = reader.alive().get(self.incarnation.slot)
+                ours = (self.incarnation.started_ms, self.incarnation.name)
+                if other is not None and (other.started_ms, other.incarnation) < ours:
+                    return (
+                        f"another process (incarnation {other.incarnation}) runs with slot {other.slot!r}: give each "
+                        "worker its own slot (STREAMSPLIT_SLOT), or stop the other one"
+                    )
+        except ServiceError as error:
+            return str(error)
+        finally:
+            reader.close()
+        return None
+
+    async def _serve(self) -> None:
+        serving = self._serving = self.build(self)
+        while not await self._in_work_thread(serving.lane.restore):
+            await self._pause(0.2)
+            if self._stop.is_set():
+                return
+        await serving.app.start()
+        serving.lane.start()
+        self._lane_started = True
+        logger.info("%s serves", self.incarnation.slot)
+        while not self._stop.is_set():
+            await self._pause(_STATUS_SECONDS)
+            try:
+                await self._in_work_thread(serving.splitter.idle)
+            except ServiceError as error:
+                self._fail(str(error))
+            if serving.app.crashed or serving.app.should_stop:
+                self._fail("the Faust application ended; see the log above")
+
+    async def _leave(self) -> None:
+        logger.info("%s leaves", self.incarnation.slot)
+        serving = self._serving
+        if serving is not None:
+            serving.splitter.stop()
+            await asyncio.to_thread(serving.lane.stop, _STOP_SECONDS)
+            if serving.app.started:
+                await serving.app.stop()
+        self._send(self._status(self._parts(), stopping=True))
+        await asyncio.to_thread(self.statuses.flush, 2.0)
+        await asyncio.to_thread(self._work.shutdown)
+        await asyncio.to_thread(self.follower.stop)
+        await asyncio.to_thread(self.arms.close)
+
+    def _fail(self, reason: str) -> None:
+        if self._failure is None:
+            self._failure = reason
+            logger.error("%s", reason)
+        self._stop.set()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _in_work_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._work, function, *arguments)
+
+    # -- its status ---------------------------------------------------------------------------------------------------
+
+    async def _tell(self) -> None:
+        """Write the status once a second, and at once when the control log moves."""
+        while True:
+            self._changed.clear()
+            self._send(self._status(self._parts(), stopping=False))
+            try:
+                await asyncio.wait_for(self._changed.wait(), _STATUS_SECONDS)
+            except TimeoutError:
+                self.follow()
+
+    def _send(self, status: dict[str, Any]) -> None:
+        try:
+            self.statuses.produce(
+                self.workers_topic, json.dumps(status).encode(), self.incarnation.slot.encode(), partition=0
+            )
+        except (BufferError, KafkaException) as error:
+            logger.debug("status: %s", error)
+        self.statuses.poll(0)
+
+    def _status(self, parts: Parts, *, stopping: bool) -> dict[str, Any]:
+        now = time.monotonic()
+        rates = self.tally.rates(now, counted_names(parts.view.state))
+        return compose(self.incarnation, parts, rates, self.tally.totals(), stopping=stopping).to_dict()
+
+    def _parts(self) -> Parts:
+        view = self.follower.view
+        serving = self._serving
+        found = (serving.splitter.problem, serving.fleet.alarm) if serving is not None else ()
+        return Parts(
+            view=view,
+            arms=self.arms.report(view.state, self.dispatcher.breakers),
+            unprepared=self.arms.unprepared(view.state),
+            progress=serving.lane.progress() if serving is not None and self._lane_started else None,
+            startup=self._startup,
+            problems=[problem for problem in found if problem is not None],
+        )
