@@ -34,7 +34,7 @@ def dev(
         from streamsplit.cli.playground import play  # noqa: PLC0415 # as above
 
         with stop_signals() as stop:
-            play(environment(ctx).settings, rate, stop)
+            play(environment(ctx).config, rate, stop)
 
 
 @_dev.command("broker", epilog=example("streamsplit dev broker", "streamsplit dev broker --nodes 3"))

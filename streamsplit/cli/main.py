@@ -76,3 +76,7 @@ def streamsplit(
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()
