@@ -192,8 +192,9 @@ def _changed(recorded: Recorded, accounts: Accounts) -> list[Finding]:
 
 def _out_of_order(outputs: RecordedOutputs) -> Finding:
     """Outputs of a partition stand in the order of their requests; equal ones are doubled, not out of order."""
-    order = np.argsort(outputs.own_partitions, kind="stable")
-    partitions, offsets = outputs.own_partitions[order], outputs.offsets[order]
+    outputs = outputs.take(outputs.own_partitions == outputs.partitions)
+    order = np.argsort(outputs.partitions, kind="stable")
+    partitions, offsets = outputs.partitions[order], outputs.offsets[order]
     late = np.zeros(len(outputs), np.bool_)
     late[order[1:]] = (partitions[1:] == partitions[:-1]) & (offsets[1:] < offsets[:-1])
     return _of(Fault.OUT_OF_ORDER, outputs, late)
