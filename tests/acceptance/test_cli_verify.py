@@ -35,7 +35,7 @@ from streamsplit.wire.schemas import packaged
 pytestmark = pytest.mark.broker
 
 PROGRAM = Path(sys.executable).parent / "streamsplit"
-PARTITIONS, EACH, BATCH = 2, 300, 50
+PARTITIONS, EACH, BATCH = 2, 300, 100
 SPEC = {
     "rollout": "delay-v2",
     "arms": {"control": "delay@1", "canary": "delay@2"},
