@@ -72,7 +72,10 @@ class ModelProcess:
         return True
 
     def receive(self) -> tuple[list[dict[str, Any]], bool]:
-        """The messages that have come, and whether more may come (False: the process is gone)."""
+        """The events that have come, each with its exchange and time, and whether more may come.
+
+        False means that the process is gone.
+        """
         with self._lock:
             alive = self._drain()
             messages, self._inbox = self._inbox, []
@@ -88,8 +91,9 @@ class ModelProcess:
                 return False
             if message is None:
                 return False
-            self._out_of_memory |= "memory" in message
-            self._inbox.append(message)
+            for event in message["events"]:
+                self._out_of_memory |= "memory" in event
+                self._inbox.append({**event, "id": message["id"], "at": message["at"]})
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a message has come or the process is gone; -1 once closed."""

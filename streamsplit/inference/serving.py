@@ -23,6 +23,7 @@ REFUSED = 71
 """Exit code after a model was refused."""
 
 _TEXT = 8000
+_MOST_EVENTS = 32
 
 
 def serve(socket_fd: int, arena_fd: int, cargo_fd: int, *, vetted: bool) -> int:
@@ -46,7 +47,7 @@ def serve(socket_fd: int, arena_fd: int, cargo_fd: int, *, vetted: bool) -> int:
         while (message := parent.hear()) is not None:
             arena.follow()
             limit.leave_room(arena)
-            parent.exchange = message["id"]
+            parent.begin(message["id"], message["quiet"])
             answer(chain, arena, message, parent)
     except ConnectionError:
         pass  # the parent is gone
@@ -64,19 +65,41 @@ class Parent:
 
     Attributes:
         exchange: The exchange under way; every message names it.
+        quiet: Seconds that events may be held back, so that short runs do not wake the parent one by one.
     """
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self._events: list[dict[str, Any]] = []
+        self._sent = 0.0
         self.exchange = -1
+        self.quiet = 0.0
 
     def hear(self) -> dict[str, Any] | None:
         """The next order; None when the parent is gone."""
         return wire.receive(self._end)
 
-    def tell(self, message: dict[str, Any]) -> None:
-        """Send a message with the exchange and the time, which is the same clock for all processes of a machine."""
-        wire.send(self._end, {**message, "id": self.exchange, "at": time.monotonic()})
+    def begin(self, exchange: int, quiet: float) -> None:
+        """Speak of another exchange from now on."""
+        self.exchange, self.quiet = exchange, quiet
+        self._sent = time.monotonic()
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Send an event soon: with the next ones, if they come at once."""
+        self._events.append(event)
+        if time.monotonic() - self._sent >= self.quiet or len(self._events) >= _MOST_EVENTS:
+            self._flush()
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Send an event now."""
+        self._events.append(event)
+        self._flush()
+
+    def _flush(self) -> None:
+        # The clock is the same for all processes of a machine.
+        self._sent = time.monotonic()
+        events, self._events = self._events, []
+        wire.send(self._end, {"id": self.exchange, "at": self._sent, "events": events})
 
 
 class AddressSpace:
@@ -133,7 +156,7 @@ def answer(chain: Chain, arena: Arena, message: dict[str, Any], parent: Parent) 
     if message["prove"]:
         prove(chain)
         parent.tell({"proven": True})
-    all_answered = Exchange(chain, arena, message, parent.tell).answer()
+    all_answered = Exchange(chain, arena, message, parent.note).answer()
     if message["confirm"] and not all_answered:
         prove(chain)
     parent.tell({"done": True})

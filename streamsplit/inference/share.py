@@ -16,6 +16,7 @@ from streamsplit.inference.process import ModelProcess
 OPEN, ANSWERED, RAISED, UNDECIDED = range(4)
 """States of a row: not run, answered, raised when run alone, raised together with others."""
 
+_QUIET_SECONDS = 0.01
 _NUMBERS = itertools.count()
 
 
@@ -63,12 +64,13 @@ class Share:
         self.proven = False
         self.fall: Fall | None = None
         self._columns = columns
-        self._order = {
+        self._order: dict[str, Any] = {
             "id": next(_NUMBERS),
             "rows": len(rows),
             "run_rows": run_rows,
             "prove": prove,
             "confirm": confirm,
+            "quiet": min(_QUIET_SECONDS, patience / 20),
         }
         self._patience = patience
         self._progress = time.monotonic()
@@ -86,7 +88,7 @@ class Share:
     @property
     def deadline(self) -> float:
         """When the run under way must have finished, on the monotonic clock."""
-        return self._progress + self._patience
+        return self._progress + self._patience + float(self._order["quiet"])
 
     def output(self, name: str) -> NDArray[Any]:
         """The answers, (k, *shape), valid where `states` is ANSWERED; on the arena: copy what must stay."""

@@ -108,6 +108,18 @@ def test_a_control_that_is_not_there_yet_is_waited_for(models: Any) -> None:
     assert collected.predictions.outcomes.tolist() == [Outcome.OK] * 3
 
 
+def test_a_share_that_waits_behind_an_abandoned_one_survives_the_fall_of_both(models: Any) -> None:
+    models.put_looper("loop@1")
+    with models.running("loop@1") as control:
+        dispatcher = Dispatcher()
+        dispatcher.submit(Job({"x": np.array([ENDLESS])}, np.zeros(1, np.int8), [control]))
+        flight = dispatcher.submit(Job({"x": np.array([1, 2])}, np.zeros(2, np.int8), [control]))
+        os.kill(control.status.pid, signal.SIGKILL)
+        collected = flight.collect(lambda: True)
+    assert dead(collected) == []
+    assert collected.predictions.outputs["y"].tolist() == [1, 2]
+
+
 def test_waiting_for_control_ends_when_the_batch_is_not_wanted_any_more(models: Any) -> None:
     models.put_looper("loop@1")
     with models.running("loop@1") as control:
