@@ -93,11 +93,13 @@ class WarmArms:
         rows += [("previous" if arm.chain == state.previous else "next", arm) for arm in others]
         return tuple(_report(name, arm, open_arms.get(name, "")) for name, arm in rows if arm is not None)
 
-    def unprepared(self, state: State) -> tuple[str, ...]:
+    def unprepared(self) -> tuple[str, ...]:
         """Why not every chain of the state is loaded and warm; empty when it is."""
         return tuple(
-            f"{arm.label} is {arm.status.phase}: {arm.status.reason}" for arm in self._arms if not arm.status.ready
-        ) or (() if state.serving else ("nothing is served yet: run `streamsplit apply -f ROLLOUT.yaml`",))
+            f"{arm.name} ({arm.label}) is {arm.status.phase}: {arm.status.reason}"
+            for arm in self._arms
+            if not arm.status.ready
+        )
 
 
 def _wanted(state: State) -> Sequence[_Wanted]:

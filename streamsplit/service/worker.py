@@ -217,14 +217,21 @@ class Worker:
         serving.lane.start()
         self._lane_started = True
         logger.info("%s serves", self.incarnation.slot)
+        tending = asyncio.create_task(self._tend(serving.splitter))
         while not self._stop.is_set():
             await self._pause(_STATUS_SECONDS)
-            try:
-                await self._in_work_thread(serving.splitter.idle)
-            except ServiceError as error:
-                self._fail(str(error))
             if serving.app.crashed or serving.app.should_stop:
                 self._fail("the Faust application ended; see the log above")
+        tending.cancel()
+
+    async def _tend(self, splitter: Splitter) -> None:
+        """Let the splitter do once a second what no batch makes it do; a batch may keep it busy for long."""
+        while True:
+            await asyncio.sleep(_STATUS_SECONDS)
+            try:
+                await self._in_work_thread(splitter.idle)
+            except ServiceError as error:
+                self._fail(str(error))
 
     async def _leave(self) -> None:
         logger.info("%s leaves", self.incarnation.slot)
@@ -288,7 +295,7 @@ class Worker:
         return Parts(
             view=view,
             arms=self.arms.report(view.state, self.dispatcher.breakers),
-            unprepared=self.arms.unprepared(view.state),
+            unprepared=self.arms.unprepared(),
             progress=serving.lane.progress() if serving is not None and self._lane_started else None,
             startup=self._startup,
             problems=[problem for problem in found if problem is not None],
