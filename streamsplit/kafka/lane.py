@@ -7,9 +7,9 @@ not committed is read again from the committed offsets, which are always asked o
 begin a partition (`assignment.py`), after an assignment as after an abort.
 
 Three threads meet here: the lane's own, the committing one (`commit`, `restore`, `done`), and whoever asks for
-`progress`. Only the lane's thread calls the consumer: the client makes callers from several threads wait for each other,
-asleep, for up to a second (confluent-kafka 2.16). A rewind is requested by setting `_rewind` and then raising `_epoch`, and carried out by the lane's
-thread; a reader of both looks at them in the opposite order.
+`progress`. Only the lane's thread calls the consumer: the client makes callers from several threads wait for each
+other, asleep, for up to a second (confluent-kafka 2.16). A rewind is requested by setting `_rewind` and then raising
+`_epoch`, and carried out by the lane's thread; a reader of both looks at them in the opposite order.
 """
 
 import logging

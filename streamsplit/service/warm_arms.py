@@ -4,8 +4,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from streamsplit.core.records import CONTROL
-from streamsplit.core.rollout import Chain, State
+from streamsplit.core.records import CONTROL, Signature
+from streamsplit.core.rollout import Chain, State, chain_label
 from streamsplit.core.status import ArmStatus
 from streamsplit.inference.arm import Arm, ArmOptions
 from streamsplit.inference.breakers import Breakers
@@ -39,18 +39,29 @@ class WarmArms:
         self._retired: list[Arm] = []
 
     def follow(self, state: State) -> None:
-        """Start what the state needs, retire what it does not."""
+        """Start what the state needs, retire what it does not; to be called again until nothing is unprepared.
+
+        A candidate is started once control's signature is known, which it has to equal.
+        """
         wanted = _wanted(state)
         with self._lock:
             kept = {id(arm): arm for want in wanted if (arm := _find(self._arms, want)) is not None}
-            started = [self._make(want, state) for want in wanted if _find(self._arms, want) is None]
-            # A candidate that failed to load may have been put right since: a new apply tries again.
+            expected = self._signature_of_control(state)
+            started = [
+                self._make(want, state, expected)
+                for want in wanted
+                if _find(self._arms, want) is None and (want.name is None or expected is not None)
+            ]
             self._retired += [arm for arm in self._arms if id(arm) not in kept]
             self._arms = (*kept.values(), *started)
         for arm in started:
             arm.start()
 
-    def _make(self, want: _Wanted, state: State) -> Arm:
+    def _signature_of_control(self, state: State) -> Signature | None:
+        control = _find(self._arms, _Wanted(None, state.serving))
+        return control.status.signature if control is not None else None
+
+    def _make(self, want: _Wanted, state: State, expected: Signature | None) -> Arm:
         name = want.name or "control"
         limits = state.rollout.limits if state.rollout and name != "control" else None
         options = ArmOptions(
@@ -59,9 +70,7 @@ class WarmArms:
             memory_bytes=limits.memory_bytes if limits else None,
             run_rows=limits.run_rows if limits else self._options.run_rows,
         )
-        control = _find(self._arms, _Wanted(None, state.serving))
-        expected = control.status.signature if control is not None and want.name is not None else None
-        return Arm(name, want.chain, self._repository, options, expected)
+        return Arm(name, want.chain, self._repository, options, expected if want.name is not None else None)
 
     def of(self, state: State) -> tuple[Arm | None, ...]:
         """The arms of a state by index; None where this worker has none (yet)."""
@@ -93,13 +102,15 @@ class WarmArms:
         rows += [("previous" if arm.chain == state.previous else "next", arm) for arm in others]
         return tuple(_report(name, arm, open_arms.get(name, "")) for name, arm in rows if arm is not None)
 
-    def unprepared(self) -> tuple[str, ...]:
+    def unprepared(self, state: State) -> tuple[str, ...]:
         """Why not every chain of the state is loaded and warm; empty when it is."""
-        return tuple(
+        cold = [
             f"{arm.name} ({arm.label}) is {arm.status.phase}: {arm.status.reason}"
             for arm in self._arms
             if not arm.status.ready
-        )
+        ]
+        missing = [want for want in _wanted(state) if _find(self._arms, want) is None]
+        return (*cold, *(f"{want.name or 'control'} ({chain_label(want.chain)}) waits for control" for want in missing))
 
 
 def _wanted(state: State) -> Sequence[_Wanted]:

@@ -295,7 +295,7 @@ class Worker:
         return Parts(
             view=view,
             arms=self.arms.report(view.state, self.dispatcher.breakers),
-            unprepared=self.arms.unprepared(),
+            unprepared=self.arms.unprepared(view.state),
             progress=serving.lane.progress() if serving is not None and self._lane_started else None,
             startup=self._startup,
             problems=[problem for problem in found if problem is not None],
