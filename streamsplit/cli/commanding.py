@@ -5,7 +5,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import NoReturn, Self
 
@@ -83,8 +83,12 @@ class Commander:
         with self._statuses() as reader:
             wait_followed(reader, self.state.revision, seconds)
 
-    def wait_begun(self, seconds: float) -> None:
+    def wait_begun(self, seconds: float, watch: Callable[[], None] = lambda: None) -> None:
         """Return when the rollout has left Preparing and every ready worker follows.
+
+        Args:
+            seconds: How long that may take.
+            watch: Called at each look; what it raises ends the waiting.
 
         Raises:
             ServiceError: When it has not in time, or has failed.
@@ -93,7 +97,7 @@ class Commander:
         known = self._here.connection.admin().list_topics(self._here.topics.requests, timeout=_VERDICT_SECONDS)
         partitions = len(known.topics[self._here.topics.requests].partitions)
         with self._statuses() as reader:
-            wait_until(reader, lambda _since: self._preparing(reader, partitions), seconds)
+            wait_until(reader, lambda _since: self._preparing(reader, partitions, watch), seconds)
             if self.state.phase in {Phase.FAILED, Phase.ROLLED_BACK}:
                 raise ServiceError(f"{self.state.name} is {self.state.phase}; `streamsplit history` shows why")
             wait_followed(reader, self.state.revision, max(0.1, deadline - time.monotonic()))
@@ -112,7 +116,8 @@ class Commander:
         if state.phase is Phase.PREPARING:
             say("The workers load and warm its models; it begins when all are ready (`streamsplit get --watch`).")
 
-    def _preparing(self, reader: StatusReader, partitions: int) -> tuple[str, ...]:
+    def _preparing(self, reader: StatusReader, partitions: int, watch: Callable[[], None]) -> tuple[str, ...]:
+        watch()
         self.state = self._control.view.state
         if self.state.phase is not Phase.PREPARING:
             return ()

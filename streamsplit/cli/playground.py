@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+import typer
+
 from streamsplit.cli.commanding import Commander
 from streamsplit.cli.console import say, show
 from streamsplit.cli.environment import Environment
+from streamsplit.cli.exits import DONE
 from streamsplit.cli.traffic import golden_requests
 from streamsplit.core.commands import Kind
 from streamsplit.core.errors import ServiceError, UsageError
@@ -48,7 +51,7 @@ def play(config: Path | None, rate: float, stop: threading.Event) -> None:
             spec = {"rollout": "dev", "arms": {"control": manifest.label}}
             models = {manifest.label: manifest.sha256}
             commander.submit(Kind.APPLY, {"spec": spec, "models": models}, rollout="dev")
-            commander.wait_begun(_BEGIN_SECONDS)
+            commander.wait_begun(_BEGIN_SECONDS, lambda: _watch(worker, stop))
             show(cluster.bootstrap)
             say(
                 _INVITATION.format(
@@ -90,6 +93,19 @@ def _worker(config: Path | None) -> Iterator[subprocess.Popen[bytes]]:
             worker.wait()
 
 
+def _watch(worker: subprocess.Popen[bytes], stop: threading.Event) -> None:
+    """Look whether all goes on.
+
+    Raises:
+        ServiceError: The worker ended.
+        typer.Exit: It is to end.
+    """
+    if stop.is_set():
+        raise typer.Exit(DONE)
+    if worker.poll() is not None:
+        raise ServiceError(f"the worker ended with exit code {worker.returncode}; its last lines say why")
+
+
 def _send(
     here: Environment, manifest: Manifest, rate: float, worker: subprocess.Popen[bytes], stop: threading.Event
 ) -> None:
@@ -101,8 +117,7 @@ def _send(
     producer, requests = here.connection.producer("streamsplit-dev", linger_ms=5), golden_requests(manifest)
     began, sent = time.monotonic(), 0
     while not stop.wait(_TURN_SECONDS):
-        if worker.poll() is not None:
-            raise ServiceError(f"the worker ended with exit code {worker.returncode}; its last lines say why")
+        _watch(worker, stop)
         due = int((time.monotonic() - began) * rate)
         for key, value in islice(requests, due - sent):
             producer.produce(here.topics.requests, value, key)

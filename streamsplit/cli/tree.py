@@ -109,7 +109,7 @@ def _add_workers(root: Tree, state: State, statuses: Mapping[str, Status]) -> No
         for reason in status.reasons:
             node.add(reason)
         for entry in status.arms:
-            if entry.phase != "ready":
+            if entry.phase != "ready" and not any(reason.startswith(entry.name) for reason in status.reasons):
                 node.add(_trouble(entry))
 
 
