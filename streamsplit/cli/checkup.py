@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from streamsplit.cli.environment import Environment
 from streamsplit.cli.rights import missing_rights
 from streamsplit.core.errors import StreamSplitError, UsageError
-from streamsplit.core.rollout import Phase
+from streamsplit.core.rollout import State
 from streamsplit.inference.repository import Repository
 from streamsplit.kafka.status_reader import StatusReader
 from streamsplit.kafka.topic_check import check_topics
@@ -133,13 +133,11 @@ def _control(here: Environment) -> Iterator[Line]:
     refused = sum(entry.refusal is not None for entry in entries)
     found = f"{len(entries)} commands, {refused} refused; revision {state.revision}, {state.name} is {state.phase}"
     yield Line("control log", ok=True, found=found)
-    if state.phase is not Phase.EMPTY:
-        yield from _pinned(here)
+    yield from _pinned(here, state)
 
 
-def _pinned(here: Environment) -> Iterator[Line]:
+def _pinned(here: Environment, state: State) -> Iterator[Line]:
     """The models that the log names must lie here with the very bytes."""
-    state = read_history(here.connection, here.topics.control)[-1].state
     repository = Repository(here.settings.models)
     for model in {model for chain in state.warm for model in chain}:
         try:
