@@ -95,11 +95,10 @@ class Assignment:
                 return
             found = self._positions.find(number)
             each.asked_at = time.monotonic()
-            if isinstance(found, Begin):
-                found = self._begin(number, each, found)
-            if found is not None and found != each.wait:
-                logger.log(logging.WARNING if found.alarm else logging.INFO, "%s", found.reason)
-            each.wait = found
+            wait = self._begin(number, each, found) if isinstance(found, Begin) else found
+            if wait is not None and wait != each.wait:
+                logger.log(logging.WARNING if wait.alarm else logging.INFO, "%s", wait.reason)
+            each.wait = wait
 
     def _begin(self, number: int, partition: AssignedPartition, begin: Begin) -> Wait | None:
         target = TopicPartition(self._topic, number, begin.offset)
@@ -124,17 +123,22 @@ class Assignment:
 
     def accept(self, message: Message) -> bool:
         """Note a consumed record; False where it is not to be read."""
-        partition = self._partitions.get(message.partition())
+        number, offset = message.partition(), message.offset()
+        assert number is not None
+        assert offset is not None
+        partition = self._partitions.get(number)
         if partition is None or partition.wait is not None:
             return False
-        partition.position = message.offset() + 1
+        partition.position = offset + 1
         return True
 
     def note_end(self, event: Message) -> None:
         """The end of a partition was met."""
-        partition = self._partitions.get(event.partition())
-        if partition is not None:
-            partition.ended_at = event.offset()
+        number, offset = event.partition(), event.offset()
+        assert number is not None
+        assert offset is not None
+        if number in self._partitions:
+            self._partitions[number].ended_at = offset
 
     def read_ends(self) -> None:
         """Take the ends that the last fetches have told."""
