@@ -34,6 +34,9 @@ Checkpoint = Callable[[str], None]
 COMMIT_SECONDS = 6.0
 """Longest commit; below the transaction time-out, so that an answer is ours and not an expiry's."""
 
+LARGEST_BATCH = 1_000_000
+"""Most bytes that records share a batch with, whatever the topics accept."""
+
 _OPEN_SECONDS = 5.0
 
 
@@ -72,6 +75,8 @@ class Transaction:
         transactional_id: Static: `<deployment>.<slot>`.
         timeout_seconds: After this the broker aborts an open transaction; below the group's session time-out.
         checkpoint: Fault tests' hook.
+        batch_bytes: Most bytes that records share a batch with: a topic's `max.message.bytes` holds for a batch, so
+            the smallest limit of all topics written.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Transaction:
         transactional_id: str,
         timeout_seconds: float,
         checkpoint: Checkpoint = lambda _: None,
+        batch_bytes: int = LARGEST_BATCH,
     ) -> None:
         self._config: dict[str, Any] = {
             **connection.client_config(),
@@ -90,6 +96,7 @@ class Transaction:
             "retry.backoff.ms": 2,
             "retry.backoff.max.ms": 200,
             "batch.num.messages": 10_000,
+            "batch.size": min(LARGEST_BATCH, batch_bytes),
             "message.max.bytes": 1_000_000_000,  # the topic decides; sizes are checked before
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": 1_048_576,

@@ -131,8 +131,13 @@ def _build_serving(
 ) -> Serving:
     writer = ControlWriter(connection, topics.control)
     registry = _registry(settings.registry)
+    limits = _limits(connection, topics)
     transaction = Transaction(
-        connection, f"{settings.deployment}.{settings.slot}", settings.group.transaction_timeout, checkpoint
+        connection,
+        f"{settings.deployment}.{settings.slot}",
+        settings.group.transaction_timeout,
+        checkpoint,
+        min(limits.values()),
     )
     lane = Lane(
         connection,
@@ -143,7 +148,7 @@ def _build_serving(
         failed=worker.fail,
         checkpoint=checkpoint,
     )
-    sealer = Sealer(topics, _encoders(topics, registry), settings.slot, _limits(connection, topics))
+    sealer = Sealer(topics, _encoders(topics, registry), settings.slot, limits)
     splitter = Splitter(
         lane,
         lambda: _serving_state(worker),
@@ -208,7 +213,8 @@ def _partitions(connection: Connection, topics: Topics) -> int:
 
 
 def _limits(connection: Connection, topics: Topics) -> Mapping[str, int]:
-    found = describe(connection.admin(), [topics.outputs, topics.dead_letters])
+    """Topic → `max.message.bytes`, of all that a transaction writes."""
+    found = describe(connection.admin(), [topics.outputs, topics.audit, topics.dead_letters, topics.summaries])
     return {name: facts.number("max.message.bytes", _DEFAULT_MESSAGE_BYTES) for name, facts in found.items()}
 
 

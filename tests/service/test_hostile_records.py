@@ -90,6 +90,7 @@ class Served:
     audits: Mapping[Place, AuditRecord]
     outputs: Mapping[Place, Output]
     status: Mapping[str, Any]
+    log: str
 
 
 def _limit(deployed: Deployed, topic: str, size: int) -> None:
@@ -123,6 +124,7 @@ def served(deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         deployed.audits(),
         deployed.outputs(),
         worker.status(),
+        worker.text,
     )
 
 
@@ -188,6 +190,11 @@ def test_all_that_stood_beside_them_is_answered_and_nothing_else_is_a_dead_lette
     assert set(served.outputs) == {*served.flights, *(served.places[name] for name in STRANGE)}
     assert served.status["totals"]["dead_letters"] == len(DEAD)
     assert served.status["ready"]
+
+
+def test_a_topic_with_a_low_limit_never_makes_a_transaction_fail(served: Served) -> None:
+    """The limit holds for a batch of records, and many small ones are larger than it."""
+    assert "failed at" not in served.log
 
 
 def test_outputs_carry_key_and_headers_of_their_requests(served: Served) -> None:
