@@ -49,7 +49,7 @@ def decoder(registry: str) -> RequestDecoder:
 
 
 def test_requests_of_confluents_own_serializer_are_decoded(registry: str, decoder: RequestDecoder) -> None:
-    serializer = AvroSerializer(SchemaRegistryClient({"url": registry}), packaged("request").text)
+    serializer = AvroSerializer(SchemaRegistryClient({"url": registry, "timeout": 20}), packaged("request").text)
     context = SerializationContext("flights.requests", MessageField.VALUE)
     values = [serializer(request(number), context) for number in range(40)]
 
@@ -64,7 +64,7 @@ def test_requests_of_confluents_own_serializer_are_decoded(registry: str, decode
 def test_an_id_that_the_registry_does_not_know_makes_dead_letters_of_its_records_alone(
     registry: str, decoder: RequestDecoder
 ) -> None:
-    serializer = AvroSerializer(SchemaRegistryClient({"url": registry}), packaged("request").text)
+    serializer = AvroSerializer(SchemaRegistryClient({"url": registry, "timeout": 20}), packaged("request").text)
     good = serializer(request(1), SerializationContext("flights.requests", MessageField.VALUE))
 
     columns, letters = decoder.decode(batch_of([b"\0\0\x0f\x42\x3f" + good[5:], good]), WANTED)
@@ -88,7 +88,7 @@ def test_confluents_own_deserializer_reads_our_outputs(registry: str) -> None:
     provenance = Provenance("delay-v2", 7, ("control",), ("delay@1",), (X,))
 
     (value,) = encoder.encode(batch_of([b""]), columns, predictions, provenance)
-    read = AvroDeserializer(SchemaRegistryClient({"url": registry}))(
+    read = AvroDeserializer(SchemaRegistryClient({"url": registry, "timeout": 20}))(
         value, SerializationContext("flights.outputs", MessageField.VALUE)
     )
 
