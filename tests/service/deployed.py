@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from confluent_kafka import Message
+from confluent_kafka import Message, Producer
 
 from examples.flight_requests import flight_requests
 from streamsplit.core.summary import Summary
@@ -166,6 +166,7 @@ class Deployed:
         common = {"BROKERS": brokers, "DEPLOYMENT": name, "MODELS": str(MODELS), "DEVELOPMENT": "true"}
         self._settings = {**common, "START": "earliest", **settings}
         self._running: list[Running] = []
+        self._producer: Producer | None = None
         store = SchemaStore()
         self._readers = AuditReader(store), OutputReader(store), SummaryReader(store)
 
@@ -218,7 +219,10 @@ class Deployed:
     def send(self, records: Iterable[Sent], topic: str = "requests") -> list[Place]:
         """Send records and wait until the brokers have them; where each went."""
         places: dict[int, Place] = {}
-        producer = self.connection.producer("test-requests", partitioner="murmur2_random", linger_ms=5)
+        # One for all: a new idempotent producer takes half a second.
+        producer = self._producer = self._producer or self.connection.producer(
+            "test-requests", partitioner="murmur2_random", linger_ms=5
+        )
 
         def note(number: int) -> Callable[[Any, Message], None]:
             def noted(error: Any, message: Message) -> None:
@@ -240,6 +244,10 @@ class Deployed:
             producer.poll(0)
         assert producer.flush(60) == 0
         return [places[number] for number in range(count)]
+
+    def write_control(self, line: bytes) -> list[Place]:
+        """Write a line on the control log without the program, as kcat would."""
+        return self.send([Sent(line, partition=0)], "control")
 
     def apply(self, file: str | Path, *words: str, wait: bool = True) -> None:
         """Apply a file of `examples`, or another, and wait until it has begun everywhere."""
