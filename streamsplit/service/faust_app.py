@@ -3,6 +3,10 @@
 Batches reach `split` over a channel, because Faust's own way costs hundreds of microseconds a request. Faust's group
 has the topic `workers` alone, so that its rebalancing never stops the lane; that topic is written without transactions,
 whose markers Faust cannot pass. Its web server, which would listen on all addresses, is left out.
+
+A channel's own queue belongs to Faust's flow control: each rebalance of Faust's group suspends and empties it. A batch
+that vanishes there would be passed over by the next one's commit. So the channel of batches has a queue that only the
+lane and `split` touch.
 """
 
 import ssl
@@ -12,6 +16,8 @@ from typing import Any
 
 import faust
 from faust.app import BootStrategy
+from faust.channels import Channel
+from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from streamsplit.core.errors import UsageError
 from streamsplit.core.records import RawBatch
@@ -22,6 +28,16 @@ _SESSION_SECONDS = 10.0
 
 class _WithoutWeb(BootStrategy):
     enable_web = False
+
+
+class _Batches(Channel[RawBatch]):
+    """A channel that Faust's rebalances neither suspend nor empty."""
+
+    @property
+    def queue(self) -> ThrowableQueue[RawBatch]:
+        if self._queue is None:
+            self._queue = ThrowableQueue(flow_control=FlowControlEvent(initially_suspended=False))
+        return self._queue
 
 
 def make_app(
@@ -59,7 +75,7 @@ def make_app(
         boot_strategy=_WithoutWeb,
         web_enabled=False,
     )
-    channel = app.channel()
+    channel = _Batches(app)
 
     @app.agent(channel, name="split")
     async def split(batches: Any) -> None:
