@@ -1,0 +1,221 @@
+"""How long after a command the last worker serves by it, told from the audit of every request.
+
+The clock starts with the timestamp of the command's record on the control log. The audit of each partition is in the
+order of its requests, and revisions never fall within it, so that each command cuts each partition in two. Of a command
+
+- `old` ends with the `processed_time` of the last request of any partition that was served under an older revision;
+- `new` ends when every partition has had its first request under the command's revision, or a newer one.
+
+`new` is never less than `old` and is what the goal is held against: behind it nothing is served the old way. It has
+the wait for the next request of the slowest partition in it. All processes share one clock.
+"""
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.ground import PARTITIONS, Deployment, application, command, deployment, process, wait_for, workers
+from streamsplit.core.commands import Kind
+from streamsplit.core.errors import ServiceError
+from streamsplit.kafka.clients import Connection
+from streamsplit.kafka.control_log import ControlWriter
+from streamsplit.kafka.status_reader import StatusReader
+from streamsplit.offline.fields import Fields
+from streamsplit.offline.history import read_history
+from streamsplit.offline.ranges import extents, place_of, read_range
+from streamsplit.wire.schemas import SchemaStore
+
+GOAL_MS = 500
+WORKERS = 2
+_WEIGHTS = (25, 50, 75, 10)
+_APART_SECONDS = (0.2, 0.5)
+_AFTER_SECONDS = 1.0
+_TOLD = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a command did to the partitions.
+
+    Attributes:
+        old_ms: Command to the end of the last request under an older revision; 0 where none ended after it.
+        new_ms: Command to the end of the first request under this or a newer revision on the last partition.
+    """
+
+    old_ms: int
+    new_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """The cuts of one kind of command.
+
+    Attributes:
+        kind: `set_weight` or `abort`.
+        cuts: In the order of the commands.
+    """
+
+    kind: Kind
+    cuts: tuple[Cut, ...]
+
+    def column(self, name: str) -> NDArray[np.int64]:
+        """`old_ms` or `new_ms` of all cuts, int64 (n,)."""
+        return np.array([getattr(cut, name) for cut in self.cuts], np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """The audit of one partition.
+
+    Attributes:
+        revisions: int64 (n,), in the order of the log.
+        times: int64 (n,), `processed_time` in milliseconds since the epoch.
+    """
+
+    revisions: NDArray[np.int64]
+    times: NDArray[np.int64]
+
+
+def cut(issued_ms: int, revision: int, trails: Sequence[Trail]) -> Cut:
+    """What a command did.
+
+    Args:
+        issued_ms: Timestamp of its record.
+        revision: Its offset.
+        trails: Of all partitions.
+
+    Raises:
+        ServiceError: A partition went back to an older revision, or never came to this one.
+    """
+    old, new = 0, 0
+    for trail in trails:
+        if (np.diff(trail.revisions) < 0).any():
+            raise ServiceError("a partition went back to an older revision: `streamsplit verify` says where")
+        first = int(np.searchsorted(trail.revisions, revision))
+        if first == len(trail.revisions):
+            raise ServiceError(f"a partition had no request behind revision {revision}: let the traffic be denser")
+        old = max(old, int(trail.times[first - 1]) - issued_ms if first else 0)
+        new = max(new, int(trail.times[first]) - issued_ms)
+    return Cut(old, new)
+
+
+def measure(
+    connection: Connection, *, changes: int, aborts: int, rate: int, tell: Callable[[str], None]
+) -> tuple[Convergence, ...]:
+    """Turn the weight so often, then abort so often, under steady traffic.
+
+    Args:
+        connection: The brokers.
+        changes: Changes of the weight.
+        aborts: Aborts, each of a rollout whose candidate is warm on all workers and serves.
+        rate: Requests a second.
+        tell: Told how far it is.
+    """
+    with deployment(connection, "bench-turns", {}) as mine:
+        with (
+            closing(StatusReader(connection, mine.topics.workers)) as reader,
+            workers(mine, WORKERS) as parent,
+            _traffic(mine, rate),
+        ):
+            reader.read_to_end()
+            writer, chance = mine.writer(), random.Random(1)
+
+            def warm(revision: int) -> None:
+                wait_for(reader, revision, parent)
+                time.sleep(chance.uniform(*_APART_SECONDS))
+
+            issued = {
+                Kind.SET_WEIGHT: _change(writer, changes, chance, warm, tell),
+                Kind.ABORT: _abort(writer, aborts, warm, tell),
+            }
+            time.sleep(_AFTER_SECONDS)  # every partition must have a request behind the last command
+        return _read(mine, issued)
+
+
+def _begin(writer: ControlWriter, warm: Callable[[int], None], *, retry: bool) -> None:
+    """Apply the rollout, let its candidate serve, and wait until it is warm on all workers."""
+    applied = writer.write(command(Kind.APPLY, application(retry=retry)))
+    warm(writer.write(command(Kind.BEGIN, apply_revision=applied)))
+
+
+def _change(
+    writer: ControlWriter, count: int, chance: random.Random, warm: Callable[[int], None], tell: Callable[[str], None]
+) -> list[int]:
+    """Turn the weight so often; the commands' offsets."""
+    if not count:
+        return []
+    _begin(writer, warm, retry=False)
+    offsets = []
+    for number in range(count):
+        weight = {"canary": _WEIGHTS[number % len(_WEIGHTS)]}
+        offsets.append(writer.write(command(Kind.SET_WEIGHT, {"weights": weight})))
+        _say_now_and_then(tell, "weight changes", len(offsets), count)
+        time.sleep(chance.uniform(*_APART_SECONDS))
+    writer.write(command(Kind.ABORT))
+    return offsets
+
+
+def _abort(writer: ControlWriter, count: int, warm: Callable[[int], None], tell: Callable[[str], None]) -> list[int]:
+    """Abort so often; the commands' offsets."""
+    offsets: list[int] = []
+    for _ in range(count):
+        _begin(writer, warm, retry=True)
+        offsets.append(writer.write(command(Kind.ABORT)))
+        _say_now_and_then(tell, "aborts", len(offsets), count)
+    return offsets
+
+
+def _say_now_and_then(tell: Callable[[str], None], what: str, done: int, of: int) -> None:
+    if done % _TOLD == 0 or done == of:
+        tell(f"{what}: {done} of {of}")
+
+
+@contextmanager
+def _traffic(of: Deployment, rate: int) -> Iterator[None]:
+    """Flights at a steady rate from a process of their own."""
+    arguments = ["-m", "examples.flights", "--brokers", of.connection.brokers, "--topic", of.topics.requests]
+    with (
+        tempfile.TemporaryDirectory(prefix="streamsplit-bench-") as folder,
+        process([*arguments, "--rate", f"{rate}"], Path(folder) / "log"),
+    ):
+        yield
+
+
+def _read(of: Deployment, issued: Mapping[Kind, Sequence[int]]) -> tuple[Convergence, ...]:
+    """The cuts of these commands.
+
+    Raises:
+        ServiceError: One of them was refused, or its cut cannot be told.
+    """
+    entries = {entry.offset: entry for entry in read_history(of.connection, of.topics.control)}
+    trails = _trails(of)
+    found = []
+    for kind, offsets in issued.items():
+        for entry in (entries[offset] for offset in offsets):
+            if entry.refusal is not None:
+                raise ServiceError(f"{kind} at offset {entry.offset} was refused: {entry.refusal}")
+        cuts = tuple(cut(entries[offset].timestamp_ms, offset, trails) for offset in offsets)
+        found.append(Convergence(kind, cuts))
+    return tuple(each for each in found if each.cuts)
+
+
+def _trails(of: Deployment) -> list[Trail]:
+    """The audit of each partition."""
+    fields = Fields(SchemaStore(), "audit", ("revision", "processed_time"))
+    rows: list[list[tuple[int, int]]] = [[] for _ in range(PARTITIONS)]
+    topic = of.topics.audit
+    for chunk in read_range(of.connection, topic, extents(of.connection, topic)):
+        for message in chunk:
+            record, (_, partition, _) = fields.read(message.value()), place_of(message)
+            if record is None:
+                raise ServiceError(f"{topic}: partition {partition} holds a record that is no audit record")
+            rows[partition].append((record["revision"], record["processed_time"]))
+    columns = [np.array(each, np.int64).reshape(-1, 2).T for each in rows]
+    return [Trail(revisions, times) for revisions, times in columns]
