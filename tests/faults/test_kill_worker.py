@@ -1,0 +1,48 @@
+"""`kill -9` of workers at the points where a transaction could be torn."""
+
+import random
+import signal
+
+import pytest
+
+from tests.faults.conftest import Tier
+from tests.faults.deployment import Deployment
+from tests.faults.kept_worker import Fault, until
+
+pytestmark = [pytest.mark.broker]
+
+POINTS = ("consumed", "produced", "offsets_sent", "committing")
+
+
+def kills(points: tuple[str, ...], rounds: int, seed: int) -> list[Fault]:
+    """Each point so many times; a kill during the commit strikes up to 3 ms after it began."""
+    dice = random.Random(seed)
+    return [
+        Fault(point, dice.randint(2, 40), delay=dice.uniform(0.0002, 0.003) if point == "committing" else 0.0)
+        for _ in range(rounds)
+        for point in points
+    ]
+
+
+def test_a_worker_killed_at_any_point_loses_and_doubles_nothing(under_load: Deployment, tier: Tier) -> None:
+    """Two workers with static slots take turns to die; each restarted one goes on at once."""
+    under_load.apply()
+    workers = [
+        under_load.worker("w-0", kills(POINTS[0::2], tier.rounds, 1)),
+        under_load.worker("w-1", kills(POINTS[1::2], tier.rounds, 2)),
+    ]
+    with under_load.traffic() as traffic:
+        for turn in range(2 * tier.rounds):
+            until(
+                lambda: all(len(worker.exits) > turn for worker in workers),
+                60,
+                lambda turn=turn: f"kills {turn}; {under_load.tails()}",
+            )
+            under_load.turn(75 if turn % 2 == 0 else 25)
+        under_load.wait_served(tier.requests)
+        sent = traffic.end()
+    under_load.wait_all_served()
+    report = under_load.prove(sent)
+    assert report.unrouted + report.routed == 0
+    for worker in workers:
+        assert worker.exits == [*[-signal.SIGKILL] * 2 * tier.rounds, 0]
