@@ -1,14 +1,18 @@
 """Deployments whose workers, model processes and brokers are killed and stopped, under load."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from streamsplit.kafka.broker import DevelopmentCluster
 from streamsplit.kafka.clients import Connection
-from tests.faults.deployment import Deployment
+from tests.faults.deployment import MODELS, Deployment
+from tests.faults.failing_models import put_hanging, put_leaking
+from tests.inference.conftest import ModelFolder
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,30 @@ def under_load(connection: Connection, deployment: str, tmp_path: Path) -> Itera
     made = Deployment(connection, deployment, tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def on_its_own(own_cluster: Callable[..., DevelopmentCluster], tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
+    """Makes a deployment on brokers of its own, which may be hurt; given their properties."""
+    made: list[Deployment] = []
+
+    def make(nodes: int = 1, **properties: str) -> Deployment:
+        cluster = own_cluster(nodes, {name.replace("_", "."): value for name, value in properties.items()})
+        made.append(Deployment(Connection(cluster.bootstrap), "hurt", tmp_path, cluster=cluster))
+        return made[-1]
+
+    yield make
+    for deployment in made:
+        deployment.close()
+
+
+@pytest.fixture
+def failing_models(tmp_path: Path) -> ModelFolder:
+    """A models folder with `delay@1`, and candidates that load and pass their golden records, then fail on flights."""
+    root = tmp_path / "models"
+    shutil.copytree(MODELS / "delay" / "1", root / "delay" / "1")
+    folder = ModelFolder(root)
+    put_hanging(folder, "hang@1")
+    put_leaking(folder, "leak@1")
+    shutil.copytree(MODELS / "delay" / "2", root / "delay" / "2")
+    return folder

@@ -15,6 +15,7 @@ from streamsplit.core.commands import Command, Kind
 from streamsplit.core.rollout import State
 from streamsplit.core.status import Status
 from streamsplit.inference.repository import Repository
+from streamsplit.kafka.broker import DevelopmentCluster
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.control_follower import ControlFollower
 from streamsplit.kafka.control_log import submit
@@ -84,11 +85,19 @@ class Deployment:
         name: Its name.
         folder: For logs.
         models: The models folder.
-        replication: Replicas of each topic; the broker's default unless given.
+        cluster: Its brokers, where they are its own.
     """
 
-    def __init__(self, connection: Connection, name: str, folder: Path, models: Path = MODELS) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        folder: Path,
+        models: Path = MODELS,
+        cluster: DevelopmentCluster | None = None,
+    ) -> None:
         self.connection = connection
+        self.cluster = cluster
         self.topics = Topics(name)
         self._folder = folder
         self._models = models

@@ -2,6 +2,7 @@
 
 import random
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -46,3 +47,29 @@ def test_a_worker_killed_at_any_point_loses_and_doubles_nothing(under_load: Depl
     assert report.unrouted + report.routed == 0
     for worker in workers:
         assert worker.exits == [*[-signal.SIGKILL] * 2 * tier.rounds, 0]
+
+
+def test_a_killed_worker_loses_and_doubles_nothing_with_kip_848(
+    on_its_own: Callable[..., Deployment], tier: Tier
+) -> None:
+    """The broker gives the dead member's partitions to its successor after its own session time-out."""
+    deployment = on_its_own(
+        group_consumer_session_timeout_ms="3000",
+        group_consumer_min_session_timeout_ms="3000",
+        group_consumer_heartbeat_interval_ms="500",
+    )
+    deployment.apply()
+    points = [*POINTS, "committed"][: tier.rounds] if tier.rounds > 1 else ["offsets_sent"]
+    worker = deployment.worker("w-0", kills(tuple(points), 1, 3), protocol="consumer")
+    with deployment.traffic() as traffic:
+        for turn in range(len(points)):
+            until(
+                lambda turn=turn: len(worker.exits) > turn, 60, lambda turn=turn: f"kill {turn}\n{deployment.tails()}"
+            )
+            deployment.turn(75 if turn % 2 == 0 else 25)
+        deployment.wait_served(tier.requests)
+        sent = traffic.end()
+    deployment.wait_all_served()
+    report = deployment.prove(sent)
+    assert report.unrouted + report.routed == 0
+    assert worker.exits == [*[-signal.SIGKILL] * len(points), 0]
