@@ -21,7 +21,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.ground import PARTITIONS, Deployment, application, command, deployment, process, wait_for, workers
+from benchmarks.ground import (
+    PARTITIONS,
+    Deployment,
+    application,
+    command,
+    deployment,
+    not_flowing,
+    not_prepared,
+    process,
+    wait_for,
+    workers,
+)
 from streamsplit.core.commands import Kind
 from streamsplit.core.errors import ServiceError
 from streamsplit.kafka.clients import Connection
@@ -128,7 +139,7 @@ def measure(
             writer, chance = mine.writer(), random.Random(1)
 
             def warm(revision: int) -> None:
-                wait_for(reader, revision, parent)
+                wait_for(reader, parent, lambda: not_prepared(reader, revision) or not_flowing(reader))
                 time.sleep(chance.uniform(*_APART_SECONDS))
 
             issued = {
@@ -140,7 +151,7 @@ def measure(
 
 
 def _begin(writer: ControlWriter, warm: Callable[[int], None], *, retry: bool) -> None:
-    """Apply the rollout, let its candidate serve, and wait until it is warm on all workers."""
+    """Apply the rollout, let its candidate serve, and wait until it is warm on all workers and traffic flows."""
     applied = writer.write(command(Kind.APPLY, application(retry=retry)))
     warm(writer.write(command(Kind.BEGIN, apply_revision=applied)))
 

@@ -8,8 +8,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from examples.flights import flight_requests, produce
 from streamsplit.cli.applying import Application
 from streamsplit.core.commands import Command, Kind
 from streamsplit.core.errors import ServiceError
-from streamsplit.core.status import Status, unprepared
+from streamsplit.core.status import unprepared
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.control_log import ControlWriter
 from streamsplit.kafka.status_reader import StatusReader
@@ -182,26 +182,30 @@ def process(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]
         raise ServiceError(f"{' '.join(arguments)} ended with code {started.returncode}:\n{tail}")
 
 
-def wait_prepared(of: Deployment, revision: int, process: subprocess.Popen[bytes]) -> None:
-    """Return when every partition has a worker that is ready at a revision, with all its arms warm.
+def wait_for(reader: StatusReader, process: subprocess.Popen[bytes], missing: Callable[[], Sequence[str]]) -> None:
+    """Follow the workers' statuses until nothing is missing.
+
+    Args:
+        reader: Of the statuses.
+        process: The workers.
+        missing: What is missing yet, for a person.
 
     Raises:
         ServiceError: The workers ended, or it took too long; with what was missing.
     """
-    with closing(StatusReader(of.connection, of.topics.workers)) as reader:
-        reader.read_to_end()
-        wait_for(reader, revision, process)
-
-
-def wait_for(reader: StatusReader, revision: int, process: subprocess.Popen[bytes]) -> Mapping[str, Status]:
-    """As `wait_prepared`, with a reader that has been following; what the workers said.
-
-    Raises:
-        ServiceError: As there.
-    """
     deadline = time.monotonic() + _READY_SECONDS
-    while reasons := unprepared(reader.alive(), revision, PARTITIONS):
+    while reasons := missing():
         if process.poll() is not None or time.monotonic() > deadline:
             raise ServiceError(f"the workers did not become ready: {'; '.join(reasons)}")
         reader.poll(0.02)
-    return reader.alive()
+
+
+def not_prepared(reader: StatusReader, revision: int) -> Sequence[str]:
+    """Why not every partition has a worker that is ready at a revision, with all its arms warm."""
+    return unprepared(reader.alive(), revision, PARTITIONS)
+
+
+def not_flowing(reader: StatusReader) -> Sequence[str]:
+    """The partitions of which nobody has served a request yet."""
+    served = {number for status in reader.alive().values() for number, next_ in status.reading.items() if next_ > 0}
+    return [f"partition {number} has no answer yet" for number in range(PARTITIONS) if number not in served]

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Message, Producer
 
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.lane import LaneOptions
+from streamsplit.kafka.transaction import LARGEST_BATCH
 
 _TIMEOUT = 10.0
 _FILL_SECONDS = 1.0
@@ -54,6 +55,7 @@ def producer_config(connection: Connection, transactional_id: str) -> dict[str, 
         "retry.backoff.ms": 2,
         "retry.backoff.max.ms": 200,
         "batch.num.messages": 10_000,
+        "batch.size": LARGEST_BATCH,
         "message.max.bytes": 1_000_000_000,
         "queue.buffering.max.messages": 1_000_000,
         "queue.buffering.max.kbytes": 1_048_576,
