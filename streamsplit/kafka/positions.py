@@ -114,10 +114,13 @@ class Positions:
             if partition >= self._partner_counts.get(topic, 0):
                 described = self._consumer.list_topics(topic, timeout=_ASK_SECONDS).topics[topic]
                 self._partner_counts[topic] = len(described.partitions) if described.error is None else 0
-            if partition >= self._partner_counts[topic]:
+            if partition >= (count := self._partner_counts[topic]):
+                # `topics create` makes what is missing, and leaves what is there as it is.
+                cure = "kafka-topics.sh --alter" if count else "streamsplit topics create"
+                arguments = f" --topic {topic} --partitions {partition + 1}" if count else ""
                 return Wait(
-                    f"partition {partition} of {self._topic} has no partner in {topic} "
-                    f"({self._partner_counts[topic]} partitions): run `streamsplit topics create`",
+                    f"partition {partition} of {self._topic} has no partner in {topic} ({count} partitions): run "
+                    f"`{cure}{arguments}`",
                     alarm=True,
                 )
         return None
@@ -147,7 +150,8 @@ class Positions:
             )
         if offset >= low:
             return Begin(offset)
-        if gate.accepted_losses.get(partition, -1) > offset:
+        # Retention may have gone on since an operator accepted: that part of the range is another alarm.
+        if gate.accepted_losses.get(partition, -1) >= low:
             logger.warning("requests %d..%d of partition %d are lost to retention", offset, low - 1, partition)
             return Begin(low, lost=(offset, low))
         return Wait(
