@@ -27,6 +27,7 @@ from streamsplit.kafka.transaction import Checkpoint, Transaction
 from streamsplit.service.faust_app import make_app
 from streamsplit.service.fleet import Fleet
 from streamsplit.service.health import Health, HealthServer
+from streamsplit.service.quiet_log import Repetitions
 from streamsplit.service.report import Incarnation
 from streamsplit.service.sealing import Encoders, Sealer
 from streamsplit.service.settings import RegistrySettings, Settings
@@ -46,6 +47,12 @@ logger = logging.getLogger(__name__)
 
 _DEFAULT_MESSAGE_BYTES = 1_048_588
 _TELL_SECONDS = 1.0
+_CLIENTS = ("streamsplit.kafka.client", "aiokafka")
+"""Loggers of libraries that repeat a line many times a second while no broker answers."""
+
+_ABORT_SECONDS = 2.0
+"""Longest time that writing an abort keeps batches waiting; it is written again later."""
+
 _NEEDED = ("requests", "outputs", "audit", "dead-letters", "summaries", "control", "workers")
 
 
@@ -72,6 +79,8 @@ def run_worker(
     )
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Repetitions(_CLIENTS))
     return asyncio.run(_run(settings, tell, checkpoint))
 
 
