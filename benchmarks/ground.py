@@ -169,6 +169,8 @@ def process(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]
         )
     try:
         yield started
+    except ServiceError as error:
+        raise ServiceError(f"{error}\n{_tail(log)}") from error
     finally:
         if started.poll() is None:
             started.send_signal(signal.SIGTERM)
@@ -178,8 +180,11 @@ def process(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]
             started.kill()
             started.wait()
     if started.returncode:
-        tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-20:])
-        raise ServiceError(f"{' '.join(arguments)} ended with code {started.returncode}:\n{tail}")
+        raise ServiceError(f"{' '.join(arguments)} ended with code {started.returncode}:\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-20:])
 
 
 def wait_for(reader: StatusReader, process: subprocess.Popen[bytes], missing: Callable[[], Sequence[str]]) -> None:
