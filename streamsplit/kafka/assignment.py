@@ -146,6 +146,10 @@ class Assignment:
             _, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), cached=True)
             each.high = max(high, each.high) if high >= 0 else each.high
 
+    def moves(self, through: Mapping[int, int]) -> bool:
+        """Whether committing these next offsets would say more than that ranges are lost."""
+        return any(offset != self._partitions[number].committed for number, offset in through.items())
+
     def committed(self, through: Mapping[int, int]) -> None:
         """A transaction has committed these next offsets."""
         for number, offset in through.items():

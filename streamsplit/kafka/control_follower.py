@@ -149,6 +149,11 @@ class ControlFollower:
             raise ServiceError(f"{self._topic}: no verdict is kept for offset {offset}; see `streamsplit history`")
         return found
 
+    @property
+    def running(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begins to follow."""
         self._thread.start()

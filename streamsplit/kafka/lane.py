@@ -95,7 +95,7 @@ class Progress:
     """Where the lane stands.
 
     Attributes:
-        epoch: The present epoch.
+        epoch: The present epoch; -1 while a rewind is due, so that nothing derived from this is committed.
         reading: Partition → the next offset to commit.
         lag: Partition → records behind the end; -1 when not known.
         waiting: Partition → why it is held back.
@@ -150,8 +150,10 @@ class Lane:
         self._group: object | None = None
         self._rewind = False
         self._problem: str | None = None
+        self._unopened: str | None = None
         self._average_bytes = options.batch_bytes / 100
         self._consumed: deque[Message] = deque()
+        self._delivered: deque[tuple[int, dict[int, int]]] = deque()
         self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
 
     # -- what others call ---------------------------------------------------------------------------------------------
@@ -195,15 +197,28 @@ class Lane:
         with self._lock:
             if epoch != self._epoch or self._rewind:
                 return False
+            if not self._is_next(through):
+                self._start_over("a batch is missing before the one to be committed")
+                return False
             offsets = next_offsets(self._options.topic, through, revision)
             try:
                 self._transaction.commit(outgoing, offsets, self._group)
             except TransactionAborted as error:
                 self._start_over(f"{error}")
                 return False
+            if self._assignment.moves(through):
+                self._delivered.popleft()
             self._assignment.committed(through)
         self._checkpoint("committed")
         return True
+
+    def _is_next(self, through: Mapping[int, int]) -> bool:
+        """Whether a batch is the oldest delivered one that is not committed; a summary alone moves nothing."""
+        if not self._assignment.moves(through):
+            return True
+        while self._delivered and self._delivered[0][0] != self._epoch:
+            self._delivered.popleft()
+        return bool(self._delivered) and self._delivered[0][1] == through
 
     def restore(self) -> bool:
         """Make the transactional producer ready where it is not.
@@ -216,8 +231,9 @@ class Lane:
         """
         try:
             self._transaction.restore()
+            self._unopened = None
         except TransactionAborted as error:
-            self._problem = str(error)
+            self._unopened = str(error)
             logger.warning("%s", error)
         return self._transaction.open
 
@@ -232,14 +248,17 @@ class Lane:
 
     def progress(self) -> Progress:
         """Where the lane stands now."""
+        # The epoch first, and none while a rewind is due: what is read after it may be of an older one.
+        epoch = self._epoch
+        epoch = -1 if self._rewind else epoch
         reading = self._assignment.reading()
         return Progress(
-            epoch=self._epoch,
+            epoch=epoch,
             reading={number: each.committed for number, each in reading.items()},
             lag={number: each.lag for number, each in reading.items()},
             waiting=self._assignment.waiting(),
             lost={number: each.lost for number, each in reading.items() if each.lost is not None},
-            problem=self._problem,
+            problem=self._unopened or self._problem,
         )
 
     def _start_over(self, reason: str) -> None:
@@ -261,6 +280,9 @@ class Lane:
             self._failed(error)
         except KafkaException as error:
             self._failed(ServiceError(f"the consumer of {self._options.topic} failed: {error}"))
+        except BaseException as error:
+            self._failed(ServiceError(f"the lane ended by an error that nobody expected: {error!r}"))
+            raise
         finally:
             with self._lock:
                 self._rewind = True
@@ -280,7 +302,9 @@ class Lane:
             if self._rewind:
                 self._slots.release()
                 return
-            self._deliver(self._take(epoch))
+            batch = self._take(epoch)
+            self._delivered.append((epoch, next_of(batch)))
+            self._deliver(batch)
             self._checkpoint("consumed")
 
     def _begin_again(self) -> None:
@@ -320,8 +344,8 @@ class Lane:
             wanted = min(self._options.batch_records, fitting) - 1
             if wanted > 0:
                 messages += self._consumer.consume(wanted, timeout=self._options.batch_seconds)
-        if epoch == self._epoch:
-            self._accept(messages)
+        # A rebalance in between: its records come again, but an error, perhaps a fatal one, does not.
+        self._accept(messages if epoch == self._epoch else [each for each in messages if each.error() is not None])
 
     def _accept(self, messages: list[Message]) -> None:
         for message in messages:
@@ -381,6 +405,12 @@ class Lane:
         with self._lock:
             self._assignment.remove([each.partition for each in partitions])
             self._start_over(f"lost {[each.partition for each in partitions]}")
+
+
+def next_of(batch: RawBatch) -> dict[int, int]:
+    """Partition → the next offset after a batch."""
+    numbers = np.unique(batch.partitions)
+    return {int(number): int(batch.offsets[batch.partitions == number].max()) + 1 for number in numbers}
 
 
 def _columns(epoch: int, messages: list[Message]) -> RawBatch:

@@ -169,6 +169,8 @@ class Positions:
         topics = self._consumer.list_topics(self._topic, timeout=_ASK_SECONDS).topics
         everything = [TopicPartition(self._topic, number) for number in sorted(topics[self._topic].partitions)]
         known = self._consumer.committed(everything, timeout=_ASK_SECONDS)
+        if any(position.partition == partition and position.offset >= 0 for position in known):
+            return Wait(f"partition {partition} has been given a beginning just now; asking again")
         if any(position.offset >= 0 for position in known):
             return self._behind_retention(partition, 0, self._gate())
         if partition != 0:

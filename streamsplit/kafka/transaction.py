@@ -102,6 +102,7 @@ class Transaction:
             "queue.buffering.max.kbytes": 1_048_576,
         }
         self._checkpoint = checkpoint
+        self._commit_seconds = min(COMMIT_SECONDS, 0.75 * timeout_seconds)
         self._producer: Producer | None = None
         self.transactional_id = transactional_id
 
@@ -142,7 +143,7 @@ class Transaction:
         producer = self._producer
         if producer is None:
             raise TransactionAborted("the transactional producer is not open")
-        deadline = Deadline(COMMIT_SECONDS)
+        deadline = Deadline(self._commit_seconds)
         step = "begin"
         try:
             producer.begin_transaction()

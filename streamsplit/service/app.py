@@ -139,6 +139,7 @@ def _build_serving(
     settings: Settings, connection: Connection, topics: Topics, worker: Worker, checkpoint: Checkpoint
 ) -> Serving:
     writer = ControlWriter(connection, topics.control)
+    aborts = ControlWriter(connection, topics.control, timeout=_ABORT_SECONDS)
     registry = _registry(settings.registry)
     limits = _limits(connection, topics)
     transaction = Transaction(
@@ -166,7 +167,7 @@ def _build_serving(
         decoder=RequestDecoder(_schemas(settings, registry)),
         sealer=sealer,
         tally=worker.tally,
-        opened=lambda state, names: _abort(writer, settings.slot, state, names, worker.dispatcher),
+        opened=lambda state, names: _abort(aborts, settings.slot, state, names, worker.dispatcher),
     )
     fleet = Fleet(
         lambda: worker.follower.view.state, lambda: _partitions(connection, topics), writer, f"fleet@{settings.slot}"
@@ -177,7 +178,8 @@ def _build_serving(
 
 def _serving_state(worker: Worker) -> ServingState:
     view = worker.follower.view
-    return ServingState(view.state, view.fresh)
+    # A state that holds commands unknown here is not ours to split by.
+    return ServingState(view.state, fresh=view.fresh and not view.state.newer_format)
 
 
 def _lane_options(settings: Settings, topics: Topics) -> LaneOptions:

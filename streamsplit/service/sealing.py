@@ -16,7 +16,7 @@ from streamsplit.core.records import (
     Routing,
 )
 from streamsplit.core.summary import LostRange, PartitionProgress, Summary, count_windows
-from streamsplit.kafka.lane import Progress
+from streamsplit.kafka.lane import Progress, next_of
 from streamsplit.kafka.topics import Topics
 from streamsplit.kafka.transaction import Outgoing
 from streamsplit.wire.audit import AuditEncoder
@@ -123,7 +123,7 @@ class Sealer:
             **_by_arm(served.routing, served.provenance.arms),
         }
         records = tuple(each for each in outgoing if each.values)
-        return Sealed(batch.epoch, served.provenance.revision, records, _through(batch), counts)
+        return Sealed(batch.epoch, served.provenance.revision, records, next_of(batch), counts)
 
     def seal_idle(self, progress: Progress, provenance: Provenance, now_ms: int) -> Sealed:
         """A summary alone, also of ranges that retention removed."""
@@ -195,7 +195,7 @@ class Sealer:
                 served.window_ms, served.requests.times, served.routing, served.predictions, provenance.arms
             ),
             undecodable=len(served.letters),
-            lost=tuple(lost for lost in _lost(progress) if lost.partition in _through(served.batch)),
+            lost=tuple(lost for lost in _lost(progress) if lost.partition in next_of(served.batch)),
         )
         return self._summary_record(summary)
 
@@ -231,14 +231,8 @@ def _too_large(batch: RawBatch, rows: list[int], values: Sequence[bytes], limit:
     return {index: size for index, size in enumerate(sizes) if size > limit}
 
 
-def _through(batch: RawBatch) -> dict[int, int]:
-    """Partition → the next offset after the batch."""
-    numbers = np.unique(batch.partitions)
-    return {int(number): int(batch.offsets[batch.partitions == number].max()) + 1 for number in numbers}
-
-
 def _progress_of(served: Served, progress: Progress) -> list[PartitionProgress]:
-    batch, through = served.batch, _through(served.batch)
+    batch, through = served.batch, next_of(served.batch)
     of_requests = batch.partitions[served.requests.rows]
     rows = []
     for number, offset in {**progress.reading, **through}.items():

@@ -19,11 +19,12 @@ from streamsplit.core.errors import ServiceError
 from streamsplit.core.records import CONTROL, DeadLetter, RawBatch, RequestColumns, Routing, Signature
 from streamsplit.core.rollout import Limits, State, chain_label
 from streamsplit.core.routing import RoutingTable, route
+from streamsplit.inference.arm import Arm
 from streamsplit.inference.breakers import BreakerUpdate
 from streamsplit.inference.dispatch import Dispatcher
 from streamsplit.inference.flight import Flight
 from streamsplit.inference.job import Job
-from streamsplit.inference.waiting import ControlUnavailable
+from streamsplit.inference.waiting import Abandoned, ControlUnavailable
 from streamsplit.kafka.lane import Lane
 from streamsplit.kafka.transaction import Fenced
 from streamsplit.service.sealing import Sealed, Sealer, Served
@@ -38,8 +39,10 @@ logger = logging.getLogger(__name__)
 LONGEST_NAME = 65_536
 """Most bytes of a request's id and of its unit: its audit record, which holds both, must pass every topic."""
 
-_IDLE_SECONDS = 1.0
+_IDLE_SECONDS = 0.7
 _RETRY_SECONDS = 0.5
+_ABORT_AGAIN_SECONDS = 10.0
+_WAITING_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class _UnderWay:
+    state: State
+    control: Arm
     batch: RawBatch
     requests: RequestColumns
     letters: list[DeadLetter]
@@ -83,7 +88,7 @@ class Splitter:
         decoder: Reads requests.
         sealer: Writes records.
         tally: Counts.
-        opened: Called with the names of candidates whose breaker a committed batch opened.
+        opened: Called with the names of candidates whose breaker is open, until their rollout has ended.
     """
 
     def __init__(
@@ -109,6 +114,8 @@ class Splitter:
         self._open: _Open | None = None
         self._table: tuple[State, RoutingTable] | None = None
         self._written_at = 0.0
+        self._aborted_at = float("-inf")
+        self._asked_at = float("-inf")
         self._pausing = threading.Event()
         self.problem: str | None = None
 
@@ -131,11 +138,17 @@ class Splitter:
             raise
         except ServiceError as error:
             self.settle()
-            self.problem = str(error)
             if batch.epoch == self._lane.epoch:
                 self._lane.abandon(str(error))
             self._drop()
-            self._pausing.wait(_RETRY_SECONDS)
+            if not isinstance(error, Abandoned):
+                self.problem = str(error)
+                self._pausing.wait(_RETRY_SECONDS)
+        except BaseException:
+            # Whatever it is: no later batch may be committed before this one.
+            self._lane.abandon("a batch could not be served; this process ends")
+            self._drop()
+            raise
         finally:
             self._arms.release()
 
@@ -153,6 +166,9 @@ class Splitter:
                 self._install(opened.update)
             else:
                 self._tally.add(time.monotonic(), {"dropped_batches": 1})
+        except BaseException:
+            self._lane.abandon("a batch could not be committed; this process ends")
+            raise
         finally:
             self._lane.done()
 
@@ -160,14 +176,20 @@ class Splitter:
         """Wait no more before trying again; may be called by any thread."""
         self._pausing.set()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a batch waits for its models, which have deadlines of their own; any thread may ask."""
+        return time.monotonic() - self._asked_at < _WAITING_SECONDS
+
     def idle(self) -> None:
-        """Once a second: write a summary where none was written, and mend the transaction where it broke.
+        """Several times a second: write a summary where none was lately, mend the transaction where it broke.
 
         Raises:
             Fenced: This process must end.
         """
         self.settle()
         self._arms.release()
+        self._abort_open()
         if time.monotonic() - self._written_at < _IDLE_SECONDS or not self._lane.restore():
             return
         state = self._serving().state
@@ -197,7 +219,10 @@ class Splitter:
             checks=rollout.checks if rollout else {},
             stale=not serving.fresh,
         )
+        assert control is not None
         return _UnderWay(
+            state,
+            control,
             batch,
             requests,
             letters,
@@ -228,8 +253,7 @@ class Splitter:
         return self._table[1]
 
     def _finish(self, under_way: _UnderWay) -> _Open:
-        epoch = under_way.batch.epoch
-        collected = under_way.flight.collect(lambda: self._lane.epoch == epoch)
+        collected = under_way.flight.collect(lambda: self._still_wanted(under_way))
         served = Served(
             under_way.batch,
             under_way.requests,
@@ -241,8 +265,18 @@ class Splitter:
         )
         return _Open(self._sealer.seal(served, self._lane.progress(), _now_ms()), collected.update)
 
+    def _still_wanted(self, under_way: _UnderWay) -> bool:
+        """Whether to wait on: an abort must not wait for a control that it has replaced and that does not come up."""
+        self._asked_at = time.monotonic()
+        if under_way.batch.epoch != self._lane.epoch:
+            return False
+        return under_way.control.status.ready or self._serving().state.serving == under_way.state.serving
+
     def _commit(self, sealed: Sealed) -> bool:
         if not self._lane.restore():
+            if sealed.epoch == self._lane.epoch:
+                # Its records must come again before any later batch is committed.
+                self._lane.abandon("the transactional producer is not ready")
             return False
         committed = self._lane.commit(sealed.epoch, sealed.outgoing, sealed.through, sealed.revision)
         if committed:
@@ -251,8 +285,18 @@ class Splitter:
         return committed
 
     def _install(self, update: BreakerUpdate) -> None:
-        if opened := self._dispatcher.install(update):
-            self._opened(self._serving().state, opened)
+        if self._dispatcher.install(update):
+            self._aborted_at = float("-inf")
+            self._abort_open()
+
+    def _abort_open(self) -> None:
+        """Where a breaker of the present rollout is open, ask for its abort, until it is over."""
+        state, breakers = self._serving().state, self._dispatcher.breakers
+        if not breakers.open or breakers.rollout != state.apply_revision or not state.phase.active:
+            return
+        if time.monotonic() - self._aborted_at >= _ABORT_AGAIN_SECONDS:
+            self._opened(state, tuple(breakers.open))
+            self._aborted_at = time.monotonic()
 
 
 def _longest(names: Sequence[bytes | None]) -> int:

@@ -5,7 +5,7 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,8 @@ from streamsplit.service.warm_arms import WarmArms
 logger = logging.getLogger(__name__)
 
 _STATUS_SECONDS = 1.0
+_TEND_SECONDS = 0.25
+_FAUST_SECONDS = 5.0
 _LISTEN_SECONDS = 1.5
 _STOP_SECONDS = 10.0
 
@@ -87,6 +89,7 @@ class Worker:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _work: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="split"))
     _stall: Stall = field(default_factory=Stall)
+    _leaving: bool = False
     _delivered: int = 0
     _taken: int = 0
     _loop: asyncio.AbstractEventLoop | None = None
@@ -99,13 +102,12 @@ class Worker:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._stop.set)
         self.follower.start()
-        status = asyncio.create_task(self._tell())
+        status = asyncio.create_task(self._to_its_end(self._tell()))
         try:
             if await self._become_able():
                 await self._serve()
         finally:
-            await self._leave()
-            status.cancel()
+            await self._leave(status)
         return self._failure
 
     def deliver(self, batch: RawBatch) -> None:
@@ -136,12 +138,12 @@ class Worker:
         """What the agent `split` does with a batch."""
         assert self._serving is not None
         self._taken += 1
-        try:
-            await self._in_work_thread(self._serving.splitter.take, batch)
-            if self._taken == self._delivered:
-                await self._in_work_thread(self._serving.splitter.settle)
-        except ServiceError as error:
-            self._fail(str(error))
+        await self._to_its_end(self._take(self._serving.splitter, batch))
+
+    async def _take(self, splitter: Splitter, batch: RawBatch) -> None:
+        await self._in_work_thread(splitter.take, batch)
+        if self._taken == self._delivered:
+            await self._in_work_thread(splitter.settle)
 
     async def observe(self, key: bytes, value: bytes) -> None:
         """What the agent `fleet` does with a status."""
@@ -151,9 +153,13 @@ class Worker:
     def health(self) -> Health:
         """How this process is."""
         parts = self._parts()
-        stall = self._stall.reason(parts.progress)
+        reasons = unready(parts)
+        splitter = self._serving.splitter if self._serving is not None else None
+        # Trouble that is known is not a stall: another process would have it, too.
+        known = reasons or (splitter is not None and (splitter.problem is not None or splitter.waiting))
+        stall = self._stall.reason(None if known else parts.progress)
         dead = [reason for reason in (self._failure, stall) if reason is not None]
-        return Health(dead, unready(parts), self._status(parts, stopping=False))
+        return Health(dead, reasons, self._status(parts, stopping=self._leaving))
 
     # -- the stages of its life ---------------------------------------------------------------------------------------
 
@@ -208,7 +214,11 @@ class Worker:
         return None
 
     async def _serve(self) -> None:
-        serving = self._serving = self.build(self)
+        try:
+            serving = self._serving = self.build(self)
+        except ServiceError as error:
+            self._fail(str(error))
+            return
         while not await self._in_work_thread(serving.lane.restore):
             await self._pause(0.2)
             if self._stop.is_set():
@@ -217,35 +227,53 @@ class Worker:
         serving.lane.start()
         self._lane_started = True
         logger.info("%s serves", self.incarnation.slot)
-        tending = asyncio.create_task(self._tend(serving.splitter))
+        tending = asyncio.create_task(self._to_its_end(self._tend(serving.splitter)))
         while not self._stop.is_set():
             await self._pause(_STATUS_SECONDS)
             if serving.app.crashed or serving.app.should_stop:
                 self._fail("the Faust application ended; see the log above")
+            if not self.follower.running:
+                self._fail("the thread that follows the control log ended; see the log above")
         tending.cancel()
 
     async def _tend(self, splitter: Splitter) -> None:
-        """Let the splitter do once a second what no batch makes it do; a batch may keep it busy for long."""
+        """Let the splitter do what no batch makes it do; a batch may keep it busy for long."""
         while True:
-            await asyncio.sleep(_STATUS_SECONDS)
-            try:
-                await self._in_work_thread(splitter.idle)
-            except ServiceError as error:
-                self._fail(str(error))
+            await asyncio.sleep(_TEND_SECONDS)
+            await self._in_work_thread(splitter.idle)
 
-    async def _leave(self) -> None:
+    async def _to_its_end(self, activity: Coroutine[Any, Any, None]) -> None:
+        """Carry out what this process cannot do without: an error in it ends the process instead of vanishing."""
+        try:
+            await activity
+        except ServiceError as error:
+            self._fail(str(error))
+        except Exception as error:
+            logger.exception("an error that nobody expected")
+            self._fail(f"this process ends by an error that nobody expected: {error!r}")
+
+    async def _leave(self, status: asyncio.Task[None]) -> None:
         logger.info("%s leaves", self.incarnation.slot)
+        self._leaving = True
         serving = self._serving
         if serving is not None:
             serving.splitter.stop()
             await asyncio.to_thread(serving.lane.stop, _STOP_SECONDS)
             if serving.app.started:
-                await serving.app.stop()
+                await self._stop_faust(serving.app)
+        status.cancel()
         self._send(self._status(self._parts(), stopping=True))
         await asyncio.to_thread(self.statuses.flush, 2.0)
         await asyncio.to_thread(self._work.shutdown)
         await asyncio.to_thread(self.follower.stop)
         await asyncio.to_thread(self.arms.close)
+
+    async def _stop_faust(self, app: faust.App) -> None:
+        """Faust's own stop waits for its brokers; nothing of ours depends on it any more."""
+        try:
+            await asyncio.wait_for(app.stop(), _FAUST_SECONDS)
+        except TimeoutError:
+            logger.warning("the Faust application did not stop within %.0f s", _FAUST_SECONDS)
 
     def _fail(self, reason: str) -> None:
         if self._failure is None:
@@ -268,7 +296,7 @@ class Worker:
         """Write the status once a second, and at once when the control log moves."""
         while True:
             self._changed.clear()
-            self._send(self._status(self._parts(), stopping=False))
+            self._send(self._status(self._parts(), stopping=self._leaving))
             try:
                 await asyncio.wait_for(self._changed.wait(), _STATUS_SECONDS)
             except TimeoutError:
