@@ -37,6 +37,8 @@ class WarmArms:
         self._lock = threading.Lock()
         self._arms: tuple[Arm, ...] = ()
         self._retired: list[Arm] = []
+        self._revision = -1
+        self._closed = False
 
     def follow(self, state: State) -> None:
         """Start what the state needs, retire what it does not; to be called again until nothing is unprepared.
@@ -45,20 +47,24 @@ class WarmArms:
         """
         wanted = _wanted(state)
         with self._lock:
-            kept = {id(arm): arm for want in wanted if (arm := _find(self._arms, want)) is not None}
+            if self._closed or state.revision < self._revision:
+                return  # a state that another thread has overtaken
+            self._revision = state.revision
+            found = _match(self._arms, wanted)
+            kept = [arm for arm in found if arm is not None]
             expected = self._signature_of_control(state)
             started = [
                 self._make(want, state, expected)
-                for want in wanted
-                if _find(self._arms, want) is None and (want.name is None or expected is not None)
+                for want, arm in zip(wanted, found, strict=True)
+                if arm is None and (want.name is None or expected is not None)
             ]
-            self._retired += [arm for arm in self._arms if id(arm) not in kept]
-            self._arms = (*kept.values(), *started)
+            self._retired += [arm for arm in self._arms if arm not in kept]
+            self._arms = (*kept, *started)
         for arm in started:
             arm.start()
 
     def _signature_of_control(self, state: State) -> Signature | None:
-        control = _find(self._arms, _Wanted(None, state.serving))
+        (control,) = _match(self._arms, [_Wanted(None, state.serving)])
         return control.status.signature if control is not None else None
 
     def _make(self, want: _Wanted, state: State, expected: Signature | None) -> Arm:
@@ -74,9 +80,8 @@ class WarmArms:
 
     def of(self, state: State) -> tuple[Arm | None, ...]:
         """The arms of a state by index; None where this worker has none (yet)."""
-        arms = self._arms
-        candidates = (_find(arms, _Wanted(arm.name, arm.chain)) for arm in state.arms[CONTROL + 1 :])
-        return (_find(arms, _Wanted(None, state.serving)), *candidates)
+        candidates = (_Wanted(arm.name, arm.chain) for arm in state.arms[CONTROL + 1 :])
+        return _match(self._arms, [_Wanted(None, state.serving), *candidates])
 
     def release(self) -> None:
         """Stop what was retired; called by the serving thread while no batch is at the arms."""
@@ -88,6 +93,7 @@ class WarmArms:
     def close(self) -> None:
         """Stop everything."""
         with self._lock:
+            self._closed = True
             self._retired += self._arms
             self._arms = ()
         self.release()
@@ -109,22 +115,35 @@ class WarmArms:
             for arm in self._arms
             if not arm.status.ready
         ]
-        missing = [want for want in _wanted(state) if _find(self._arms, want) is None]
+        wanted = _wanted(state)
+        missing = [want for want, arm in zip(wanted, _match(self._arms, wanted), strict=True) if arm is None]
         return (*cold, *(f"{want.name or 'control'} ({chain_label(want.chain)}) waits for control" for want in missing))
 
 
 def _wanted(state: State) -> Sequence[_Wanted]:
     candidates = {arm.chain: arm.name for arm in state.arms[CONTROL + 1 :]}
     chains = dict.fromkeys(state.warm)
-    wanted = [_Wanted(None if chain == state.serving else candidates.get(chain), chain) for chain in chains]
+    chains.pop(state.serving, None)
+    wanted = [_Wanted(None, state.serving)] if state.serving else []
+    wanted += [_Wanted(candidates.get(chain), chain) for chain in chains]
     same = [_Wanted(arm.name, arm.chain) for arm in state.arms[CONTROL + 1 :]]
     return [*wanted, *(each for each in same if each not in wanted)]
 
 
-def _find(arms: Sequence[Arm], want: _Wanted) -> Arm | None:
-    """The arm with this chain; a candidate's must bear its name, or a control process would answer for it."""
-    fitting = [arm for arm in arms if arm.chain == want.chain and want.name in {None, arm.name}]
-    return fitting[0] if fitting else None
+def _match(arms: Sequence[Arm], wanted: Sequence[_Wanted]) -> tuple[Arm | None, ...]:
+    """For each want the arm that fulfils it, none of them twice; control is to be the first want.
+
+    A candidate's must bear its name. After a promotion the arm that serves as control still bears a candidate's name;
+    a candidate of the same chain needs a process of its own all the same.
+    """
+    free = list(arms)
+    found: list[Arm | None] = []
+    for want in wanted:
+        arm = next((arm for arm in free if arm.chain == want.chain and want.name in {None, arm.name}), None)
+        if arm is not None:
+            free.remove(arm)
+        found.append(arm)
+    return tuple(found)
 
 
 def _report(name: str, arm: Arm, breaker: str) -> ArmStatus:
