@@ -12,7 +12,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from examples.flights import Produced, produce
 from streamsplit.core.commands import Command, Kind
-from streamsplit.core.rollout import State
+from streamsplit.core.rollout import Phase, State
 from streamsplit.core.status import Status
 from streamsplit.inference.repository import Repository
 from streamsplit.kafka.broker import DevelopmentCluster
@@ -110,8 +110,8 @@ class Deployment:
         """Apply a rollout and begin it; workers that have no candidate yet answer its rows by control."""
         repository = Repository(self._models)
         pins = {label: repository.pin(label).sha256 for label in spec["arms"].values()}
-        self.command(Kind.APPLY, {"spec": spec, "models": pins}, spec["rollout"])
-        return self.command(Kind.BEGIN, {}, spec["rollout"])
+        state = self.command(Kind.APPLY, {"spec": spec, "models": pins}, spec["rollout"])
+        return state if state.phase is not Phase.PREPARING else self.command(Kind.BEGIN, {}, spec["rollout"])
 
     def turn(self, percent: float) -> State:
         """Set the candidate's weight."""

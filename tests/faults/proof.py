@@ -3,7 +3,7 @@
 import io
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import fastavro
 from confluent_kafka import IsolationLevel, KafkaError, Message, TopicPartition
@@ -55,7 +55,8 @@ def require_exactly_once(connection: Connection, topics: Topics) -> int:
     routed = [source for source, message in letters if dict(message.headers() or ())[_LETTER_STAGE] != b"decode"]
     answered = [source for source, _ in outputs] + [source for source, _ in letters]
     assert len(answered) == len(set(answered)), f"{len(answered) - len(set(answered))} requests are answered twice"
-    assert set(answered) == requests, f"{len(requests - set(answered))} requests of {len(requests)} have no answer"
+    missing = sorted(requests - set(answered))
+    assert set(answered) == requests, f"{len(missing)} of {len(requests)} requests have no answer: {spans(missing)}"
     audited = sorted(source for source, _ in audits)
     assert audited == sorted([source for source, _ in outputs] + routed), "audit records and answers differ"
     for sources in (outputs, audits):
@@ -65,6 +66,17 @@ def require_exactly_once(connection: Connection, topics: Topics) -> int:
             order[partition].append(offset)
         assert all(offsets == sorted(offsets) for offsets in order.values()), "answers are out of order"
     return len(letters)
+
+
+def spans(places: Sequence[Place]) -> str:
+    """Sorted places as `partition: first-last` of each unbroken stretch."""
+    stretches: list[list[int]] = []
+    for partition, offset in places:
+        if stretches and stretches[-1][0] == partition and stretches[-1][2] == offset - 1:
+            stretches[-1][2] = offset
+        else:
+            stretches.append([partition, offset, offset])
+    return ", ".join(f"{partition}: {first}-{last}" for partition, first, last in stretches[:10])
 
 
 def _sources(connection: Connection, topic: str, schema: str) -> Iterator[tuple[Place, int]]:
