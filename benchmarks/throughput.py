@@ -78,8 +78,8 @@ def _worker(connection: Connection, name: str, requests: int, batch: int) -> Run
     with deployment(connection, name, {"batch": {"records": batch}}, SOURCE) as mine:
         revision = mine.command(Kind.APPLY, application())
         mine.command(Kind.BEGIN, apply_revision=revision)
+        ruler = Ruler(connection, f"{name}.requests", SOURCE)
         with workers(mine) as started:
-            ruler = Ruler(connection, f"{name}.requests", SOURCE)
             stretch = ruler.measure(started, int(WARM_UP * requests), int(END * requests))
         return Run(STREAMSPLIT, batch, stretch, written(connection, mine.topics, stretch))
 
@@ -96,9 +96,9 @@ def _pass_through(connection: Connection, name: str, requests: int, batch: int, 
     )
     make(connection, {f"{name}.outputs": PARTITIONS, f"{name}.audit": PARTITIONS, f"{name}.summaries": 1})
     arguments = ["-m", "benchmarks.pass_through", json.dumps(asdict(plan))]
+    ruler = Ruler(connection, name, SOURCE)
     try:
         with tempfile.TemporaryDirectory() as folder, process(arguments, Path(folder) / "log") as started:
-            ruler = Ruler(connection, name, SOURCE)
             stretch = ruler.measure(started, int(WARM_UP * requests), int(END * requests))
     finally:
         remove(connection, f"{name}.")
