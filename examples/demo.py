@@ -6,6 +6,7 @@ Everything it starts ends with it, also by Ctrl-C. Exit 0 when every request was
 """
 
 import argparse
+import io
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from examples.demo_children import Children
 from examples.demo_results import Served, changes, table
@@ -173,21 +175,26 @@ def finish_traffic(stage: Stage, traffic: subprocess.Popen[str]) -> tuple[int, f
     return delivered, delivered / float(counts[3])
 
 
-def report(stage: Stage, console: Console, brokers: str, delivered: int, rate: float) -> bool:
-    """Verify, print the last page; returns whether all is proven."""
+def report(stage: Stage, brokers: str, delivered: int, rate: float) -> tuple[Table, bool]:
+    """Verify; returns the last page, and whether all is proven."""
     proof = stage.ask("verify", note=" > verify.json")
     served = Served.read(Connection(brokers), f"{DEPLOYMENT}.audit")
     measured = changes(stage.ask("history"), proof["cuts"], served)
     title = f"{delivered:,} real flights at {rate:,.0f} requests/s, {WORKERS} workers, delay@1 → delay@2"
-    console.print()
-    console.print(table(title, measured, proof))
     if proof["requests"] != delivered:
-        console.print(f"verify saw {proof['requests']} of {delivered} requests", style="bold red")
-    return bool(proof["ok"]) and proof["requests"] == delivered
+        stage.say(f"verify saw {proof['requests']} of {delivered} requests")
+    return table(title, measured, proof), bool(proof["ok"]) and proof["requests"] == delivered
 
 
-def demonstrate(stage: Stage, console: Console, rate: float, hold: float) -> bool:
-    """All of it; returns whether every request is proven."""
+def draw(page: Table, file: Path) -> None:
+    """Save the last page as a picture."""
+    recording = Console(record=True, width=90, file=io.StringIO(), highlight=False)
+    recording.print(page)
+    recording.save_svg(str(file), title="make demo")
+
+
+def demonstrate(stage: Stage, rate: float, hold: float) -> tuple[Table, bool]:
+    """All of it; returns the last page, and whether every request is proven."""
     brokers = start_broker(stage)
     stage.children.environment["STREAMSPLIT_BROKERS"] = brokers
     stage.type("topics", "create")
@@ -199,7 +206,7 @@ def demonstrate(stage: Stage, console: Console, rate: float, hold: float) -> boo
         stage.let_flow(hold, traffic)
         turn_weights(stage, traffic, hold)
         delivered, reached = finish_traffic(stage, traffic)
-        return report(stage, console, brokers, delivered, reached)
+        return report(stage, brokers, delivered, reached)
     except Failed as error:
         tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-30:])
         raise Failed(f"{error}\nThe last lines of the workers:\n{tail}") from None
@@ -221,22 +228,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=2000.0, help="flights a second (2000)")
-    parser.add_argument("--hold", type=float, default=6.0, help="seconds between two changes of the weight (6)")
+    parser.add_argument("--hold", type=float, default=4.0, help="seconds between two changes of the weight (4)")
     parser.add_argument("--svg", type=Path, help="save the last page as a picture")
     chosen = parser.parse_args(arguments)
+    picture = None if chosen.svg is None else chosen.svg.absolute()
     os.chdir(ROOT)
-    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False, record=chosen.svg is not None)
+    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
     began = time.monotonic()
     try:
         with Children({}) as children:
             children.environment.update(settings(children.folder))
-            proven = demonstrate(Stage(children, console), console, chosen.rate, chosen.hold)
+            page, proven = demonstrate(Stage(children, console), chosen.rate, chosen.hold)
     except KeyboardInterrupt:
         console.print("\nStopped; nothing is left running.")
         return 130
     except Failed as error:
         console.print(f"\n{error}", style="red", markup=False)
         return 1
+    console.print()
+    console.print(page)
+    if picture is not None:
+        draw(page, picture)
     console.print(f"Done in {time.monotonic() - began:.0f} s.")
     return 0 if proven else 1
 
