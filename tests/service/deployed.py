@@ -78,7 +78,9 @@ class Running:
         log: File of what it says.
     """
 
-    def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str], folder: Path, health: str) -> None:
+    def __init__(
+        self, command: Sequence[str | Path], environment: Mapping[str, str], folder: Path, health: str
+    ) -> None:
         self.health = health
         self.log = folder / f"worker-{health.rpartition(':')[2]}.log"
         with self.log.open("ab") as log:
@@ -244,6 +246,10 @@ class Deployed:
             producer.poll(0)
         assert producer.flush(60) == 0
         return [places[number] for number in range(count)]
+
+    def forget_producer(self) -> None:
+        """Send with a new producer from now on."""
+        self._producer = None
 
     def write_control(self, line: bytes) -> list[Place]:
         """Write a line on the control log without the program, as kcat would."""

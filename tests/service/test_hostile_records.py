@@ -3,9 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,9 +56,7 @@ STRANGE: Mapping[str, Sent] = {
     "long id": Sent(avro_request("i" * 4_000), b"key"),
     "many attributes": Sent(avro_request("many", attributes={**UNITED, "note": "x" * 1_000_000}), b"key"),
     "year 2001": Sent(json_request("year 2001").replace(b'"inputs"', b'"time": 1000000000000, "inputs"'), b"key"),
-    "year 292277026": Sent(
-        json_request("far").replace(b'"inputs"', b'"time": 9223372036854775807, "inputs"'), b"key"
-    ),
+    "year 292277026": Sent(json_request("far").replace(b'"inputs"', b'"time": 9223372036854775807, "inputs"'), b"key"),
 }
 """Unusual, and to be answered."""
 
@@ -102,12 +99,12 @@ def _limit(deployed: Deployed, topic: str, size: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def served(deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> Served:
     """Hostile records between good ones, in as many batches as they need."""
     deployed = deploy()
     _limit(deployed, "outputs", OUTPUT_LIMIT)
     _limit(deployed, "dead-letters", MESSAGE_LIMIT)
-    file: Path = tmp_path_factory.mktemp("rollout") / "by-key.yaml"
+    file = tmp_path_factory.mktemp("rollout") / "by-key.yaml"
     file.write_text(ROLLOUT)
     worker = deployed.run()
     deployed.apply(file)
@@ -116,7 +113,7 @@ def served(deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     mixed = [each for number, (_, sent) in enumerate(named) for each in (*good[10 * number : 10 * number + 10], sent)]
     places = deployed.send(mixed)
     deployed.until_served()
-    yield Served(
+    return Served(
         deployed,
         {name: places[11 * number + 10] for number, (name, _) in enumerate(named)},
         [place for number, place in enumerate(places) if number % 11 != 10],

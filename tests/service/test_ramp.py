@@ -1,8 +1,9 @@
-"""A rollout from its first step to the end and back, on live traffic: one worker, the same 20 000 flights at every stop."""
+"""A rollout from its first step to the end and back: one worker, the same 20 000 flights at every weight."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from scipy.stats import binom
@@ -62,7 +63,7 @@ class _Recorder:
 
 
 @pytest.fixture(scope="module")
-def journey(deploy: Deploy) -> Iterator[Journey]:
+def journey(deploy: Deploy) -> Journey:
     """The whole way."""
     deployed = deploy()
     worker = deployed.run()
@@ -89,7 +90,7 @@ def journey(deploy: Deploy) -> Iterator[Journey]:
         recorder.stop(file, FLIGHTS if file == "delay-v4.yaml" else 5_000)
     audits = deployed.audits()
     served = {name: [audits[place] for place in places] for name, places in recorder.places.items()}
-    yield Journey(deployed, worker, served, recorder.phases, deployed.summaries())
+    return Journey(deployed, worker, served, recorder.phases, deployed.summaries())
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
@@ -108,7 +109,7 @@ def test_the_bucket_alone_decides_even_at_a_hundredth_of_a_percent(journey: Jour
 
 def test_a_smaller_share_is_inside_of_a_larger_one(journey: Journey) -> None:
     shares = [journey.on(f"{weight:g} %") for weight in WEIGHTS]
-    assert all(small <= large for small, large in zip(shares, shares[1:], strict=False))
+    assert all(small <= large for small, large in pairwise(shares))
 
 
 def test_exactly_the_units_that_left_return(journey: Journey) -> None:
@@ -227,4 +228,4 @@ def test_a_worker_writes_a_summary_at_least_once_a_second_also_when_idle(journey
     times = [summary.written_time for summary in idle]
     assert all(not summary.windows for summary in idle)
     # The second that is promised, and one more for a busy machine.
-    assert all(later - earlier < 2_500 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier < 2_500 for earlier, later in pairwise(times))
