@@ -108,6 +108,7 @@ class Assignment:
         except KafkaException as error:
             return Wait(f"partition {number} is being started: {error.args[0].str()}")
         partition.committed = partition.position = begin.offset
+        partition.ended_at = -1  # met again after the seek; an end from before it would hide the lag
         partition.lost = begin.lost
         return None
 
