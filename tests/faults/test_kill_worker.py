@@ -35,8 +35,8 @@ def test_a_worker_killed_at_any_point_loses_and_doubles_nothing(under_load: Depl
     with under_load.traffic() as traffic:
         for turn in range(2 * tier.rounds):
             until(
-                lambda: all(len(worker.exits) > turn for worker in workers),
-                60,
+                lambda turn=turn: all(len(worker.exits) > turn for worker in workers),
+                90,
                 lambda turn=turn: f"kills {turn}; {under_load.tails()}",
             )
             under_load.turn(75 if turn % 2 == 0 else 25)

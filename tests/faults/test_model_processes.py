@@ -83,7 +83,7 @@ def test_a_candidate_that_hangs_leaks_or_crashes_is_taken_back_by_itself(
             deployment.apply({**SPEC, "rollout": name, "arms": arms, "limits": limits})
             if name == "crash":
                 crash_until_taken_back(deployment)
-            until(lambda: deployment.state().phase is Phase.ROLLED_BACK, 60, lambda: f"{name}\n{deployment.tails()}")
+            until(lambda: deployment.state().phase is Phase.ROLLED_BACK, 60, deployment.tails)
             assert worker.said(f"breaker open, aborting {name}")
         deployment.wait_served(tier.requests)
         sent = traffic.end()
