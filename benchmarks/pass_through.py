@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import Consumer, Message, Producer
 
 from streamsplit.kafka.clients import Connection
-from streamsplit.kafka.lane import LaneOptions
+from streamsplit.kafka.lane_options import LaneOptions
 from streamsplit.kafka.transaction import LARGEST_BATCH
 
 _TIMEOUT = 10.0

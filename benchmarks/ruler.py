@@ -14,6 +14,7 @@ from streamsplit.offline.ranges import committed_offsets
 
 _LOOK_SECONDS = 0.05
 _ASK_SECONDS = 5.0
+_COORDINATOR_SECONDS = 30.0
 _LONGEST_SECONDS = 300.0
 
 
@@ -95,7 +96,7 @@ class Ruler:
     def __init__(self, connection: Connection, group: str, topic: str) -> None:
         # librdkafka 2.16 ends the process with a fault where an admin client asks a coordinator that is still loading;
         # a consumer waits for it.
-        committed_offsets(connection, group, topic, range(PARTITIONS))
+        _await_coordinator(connection, group, topic)
         self._admin = connection.admin()
         self._asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, each) for each in range(PARTITIONS)])
         self._group = group
@@ -132,6 +133,24 @@ class Ruler:
         answer = self._admin.list_consumer_group_offsets([self._asked], request_timeout=_ASK_SECONDS)
         partitions = answer[self._group].result().topic_partitions
         return sum(max(0, each.offset) for each in partitions if each.error is None)
+
+
+def _await_coordinator(connection: Connection, group: str, topic: str) -> None:
+    """Return when the brokers can answer for a group.
+
+    Raises:
+        ServiceError: They cannot within half a minute; with what they said.
+    """
+    deadline = time.monotonic() + _COORDINATOR_SECONDS
+    while True:
+        try:
+            committed_offsets(connection, group, topic, range(PARTITIONS))
+        except ServiceError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
 
 
 def cpu_seconds(tree: psutil.Process) -> float:
