@@ -1,6 +1,5 @@
 """What a verb works with: settings, and a broker that answers."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from streamsplit.core.errors import ServiceError
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.control_follower import ControlFollower
 from streamsplit.kafka.topics import Topics
+from streamsplit.service.schema_settings import registry_of, schema_store
 from streamsplit.service.settings import Settings, load_settings
-from streamsplit.wire.registry import connect_registry
-from streamsplit.wire.schemas import SchemaStore, load_folder
+from streamsplit.wire.schemas import SchemaStore
 
 REACH_SECONDS = 5.0
 _FOLD_SECONDS = 10.0
@@ -68,13 +67,7 @@ class Environment:
         Raises:
             UsageError: For a file in the schemas folder that is none, or a registry that cannot be asked.
         """
-        extra = load_folder(self.settings.schemas) if self.settings.schemas else ()
-        registry = self.settings.registry
-        if registry is None:
-            return SchemaStore(extra)
-        login = f"{registry.user}:{registry.password.get_secret_value()}" if registry.user and registry.password else ""
-        settings = {"url": registry.url, **({"basic.auth.user.info": login} if login else {})}
-        return SchemaStore(extra, connect_registry(settings, time.monotonic))
+        return schema_store(self.settings, registry_of(self.settings.registry))
 
     @contextmanager
     def control(self) -> Iterator[ControlFollower]:

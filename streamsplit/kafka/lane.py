@@ -17,16 +17,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamsplit.core.errors import ServiceError
 from streamsplit.core.records import RawBatch
 from streamsplit.kafka.assignment import Assignment
+from streamsplit.kafka.batches import batch_of, next_of
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.deadline import Deadline
+from streamsplit.kafka.lane_options import LaneOptions
 from streamsplit.kafka.positions import Positions, Wait, next_offsets
 from streamsplit.kafka.transaction import Checkpoint, Fenced, Outgoing, Transaction, TransactionAborted
 
@@ -37,57 +37,6 @@ DEPTH = 3
 
 _IDLE_SECONDS = 0.1
 _BLOCKED_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class LaneOptions:
-    """How the lane reads.
-
-    Attributes:
-        topic: Topic of requests.
-        group: Consumer group.
-        slot: Static name of this worker, the group.instance.id of a static member.
-        protocol: `classic` or `consumer` (KIP-848).
-        static: Whether a classic member is static; never with KIP-848, where a restarted static member is refused.
-        session_seconds: Silence after which a classic member is given up.
-        batch_records: Most records in a batch.
-        batch_bytes: Most bytes of values in a batch; one larger record is a batch alone.
-        batch_seconds: Longest wait for more records after the first.
-    """
-
-    topic: str
-    group: str
-    slot: str
-    protocol: str = "classic"
-    static: bool = True
-    session_seconds: float = 10.0
-    batch_records: int = 1000
-    batch_bytes: int = 8 * 2**20
-    batch_seconds: float = 0.005
-
-    def consumer_config(self) -> dict[str, Any]:
-        """The settings of librdkafka for the group protocol."""
-        config: dict[str, Any] = {
-            "group.id": self.group,
-            "group.protocol": self.protocol,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "error",
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "queued.min.messages": 20_000,
-            "queued.max.messages.kbytes": 65_536,
-            # A broker answers one connection in order: questions about offsets wait behind an idle fetch.
-            "fetch.wait.max.ms": 100,
-            "topic.metadata.refresh.interval.ms": 10_000,
-        }
-        if self.protocol == "classic":
-            config["partition.assignment.strategy"] = "cooperative-sticky"
-            config["session.timeout.ms"] = int(self.session_seconds * 1000)
-            config["heartbeat.interval.ms"] = int(self.session_seconds * 1000 / 5)
-            if self.static:
-                config["group.instance.id"] = self.slot
-        return config
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +334,7 @@ class Lane:
             messages.append(self._consumed.popleft())
         self._average_bytes = max(64.0, size / len(messages))
         self._problem = None
-        return _columns(epoch, messages)
+        return batch_of(epoch, messages)
 
     # -- the group's callbacks, in the lane's thread ------------------------------------------------------------------
 
@@ -405,22 +354,3 @@ class Lane:
         with self._lock:
             self._assignment.remove([each.partition for each in partitions])
             self._start_over(f"lost {[each.partition for each in partitions]}")
-
-
-def next_of(batch: RawBatch) -> dict[int, int]:
-    """Partition → the next offset after a batch."""
-    numbers = np.unique(batch.partitions)
-    return {int(number): int(batch.offsets[batch.partitions == number].max()) + 1 for number in numbers}
-
-
-def _columns(epoch: int, messages: list[Message]) -> RawBatch:
-    count = len(messages)
-    return RawBatch(
-        epoch=epoch,
-        values=[message.value() for message in messages],
-        keys=[message.key() for message in messages],
-        headers=[message.headers() for message in messages],  # type: ignore[misc] # consumed headers are lists of pairs
-        partitions=np.fromiter((message.partition() for message in messages), np.int32, count),
-        offsets=np.fromiter((message.offset() for message in messages), np.int64, count),
-        timestamps=np.fromiter((message.timestamp()[1] for message in messages), np.int64, count),
-    )

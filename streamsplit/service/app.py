@@ -3,34 +3,37 @@
 import asyncio
 import logging
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
 
-from streamsplit.core.commands import Command, Kind
 from streamsplit.core.errors import ServiceError
-from streamsplit.core.rollout import State
 from streamsplit.inference.arm import ArmOptions
 from streamsplit.inference.dispatch import Dispatcher
 from streamsplit.inference.repository import Repository
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.control_follower import ControlFollower
 from streamsplit.kafka.control_log import ControlWriter
-from streamsplit.kafka.lane import Lane, LaneOptions
+from streamsplit.kafka.lane import Lane
+from streamsplit.kafka.lane_options import LaneOptions
 from streamsplit.kafka.positions import Gate, Positions, start_time
 from streamsplit.kafka.status_reader import StatusReader
 from streamsplit.kafka.topic_facts import describe
 from streamsplit.kafka.topics import Topics
 from streamsplit.kafka.transaction import Checkpoint, Transaction
+from streamsplit.service.announcer import Announcer
+from streamsplit.service.breaker_abort import BreakerAbort
 from streamsplit.service.faust_app import make_app
 from streamsplit.service.fleet import Fleet
 from streamsplit.service.health import Health, HealthServer
 from streamsplit.service.quiet_log import Repetitions
 from streamsplit.service.report import Incarnation
+from streamsplit.service.schema_settings import registry_of, schema_store
 from streamsplit.service.sealing import Encoders, Sealer
-from streamsplit.service.settings import RegistrySettings, Settings
+from streamsplit.service.settings import Settings
 from streamsplit.service.splitter import Serving as ServingState
 from streamsplit.service.splitter import Splitter
 from streamsplit.service.tally import Tally
@@ -39,8 +42,8 @@ from streamsplit.service.worker import Serving, Worker
 from streamsplit.wire.audit import AuditEncoder
 from streamsplit.wire.decoder import RequestDecoder
 from streamsplit.wire.outputs import OutputEncoder
-from streamsplit.wire.registry import SchemaRegistry, connect_registry
-from streamsplit.wire.schemas import SchemaStore, load_folder, packaged
+from streamsplit.wire.registry import SchemaRegistry
+from streamsplit.wire.schemas import packaged
 from streamsplit.wire.summaries import SummaryEncoder
 
 logger = logging.getLogger(__name__)
@@ -113,35 +116,46 @@ def build_worker(settings: Settings, checkpoint: Checkpoint = lambda _: None) ->
     """
     start_time(settings.start)
     connection = Connection(settings.brokers, settings.security)
+    admin = connection.admin()
     topics = Topics(settings.deployment, settings.topics)
+    incarnation, tally = Incarnation.now(settings.slot), Tally()
     inference = settings.inference
     arms = WarmArms(
         Repository(Path(settings.models)), ArmOptions(providers=inference.providers, threads=inference.threads)
     )
+    around = _Surroundings(settings, connection, admin, topics, tally)
     worker: Worker
     follower = ControlFollower(connection, topics.control, on_change=lambda _: worker.note_change())
     worker = Worker(
-        incarnation=Incarnation.now(settings.slot),
+        incarnation=incarnation,
         follower=follower,
         arms=arms,
         dispatcher=Dispatcher(watchdog=inference.watchdog),
-        tally=Tally(),
-        statuses=connection.producer("streamsplit-status"),
-        workers_topic=topics.workers,
-        missing=lambda: _missing(connection, topics),
+        announcer=Announcer(incarnation, connection.producer("streamsplit-status"), topics.workers, tally),
+        missing=lambda: _missing(admin, connection.brokers, topics),
         reader=lambda: StatusReader(connection, topics.workers),
-        build=lambda worker: _build_serving(settings, connection, topics, worker, checkpoint),
+        build=lambda worker: _build_serving(around, worker, checkpoint),
     )
     return worker
 
 
-def _build_serving(
-    settings: Settings, connection: Connection, topics: Topics, worker: Worker, checkpoint: Checkpoint
-) -> Serving:
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What a worker is built from and for."""
+
+    settings: Settings
+    connection: Connection
+    admin: AdminClient
+    topics: Topics
+    tally: Tally
+
+
+def _build_serving(around: _Surroundings, worker: Worker, checkpoint: Checkpoint) -> Serving:
+    settings, connection, topics = around.settings, around.connection, around.topics
     writer = ControlWriter(connection, topics.control)
     aborts = ControlWriter(connection, topics.control, timeout=_ABORT_SECONDS)
-    registry = _registry(settings.registry)
-    limits = _limits(connection, topics)
+    registry = registry_of(settings.registry)
+    limits = _limits(around.admin, topics)
     transaction = Transaction(
         connection,
         f"{settings.deployment}.{settings.slot}",
@@ -164,13 +178,13 @@ def _build_serving(
         lambda: _serving_state(worker),
         worker.arms,
         dispatcher=worker.dispatcher,
-        decoder=RequestDecoder(_schemas(settings, registry)),
+        decoder=RequestDecoder(schema_store(settings, registry)),
         sealer=sealer,
-        tally=worker.tally,
-        opened=lambda state, names: _abort(aborts, settings.slot, state, names, worker.dispatcher),
+        tally=around.tally,
+        aborts=BreakerAbort(aborts, settings.slot, worker.dispatcher),
     )
     fleet = Fleet(
-        lambda: worker.follower.view.state, lambda: _partitions(connection, topics), writer, f"fleet@{settings.slot}"
+        lambda: worker.follower.view.state, lambda: _partitions(around.admin, topics), writer, f"fleet@{settings.slot}"
     )
     app, channel = make_app(connection, settings.deployment, topics.workers, serve=worker.serve, observe=worker.observe)
     return Serving(lane, splitter, fleet, app, channel)
@@ -206,41 +220,27 @@ def _positions(settings: Settings, topics: Topics, worker: Worker, consumer: Con
     return Positions(consumer, topics.requests, partners, settings.start, gate)
 
 
-def _missing(connection: Connection, topics: Topics) -> Sequence[str]:
+def _missing(admin: AdminClient, brokers: str, topics: Topics) -> Sequence[str]:
     """What the brokers lack for this deployment to begin."""
     try:
-        there = describe(connection.admin(), [topics.name(word) for word in _NEEDED])
+        there = describe(admin, [topics.name(word) for word in _NEEDED])
     except ServiceError as error:
-        return [f"no broker answers at {connection.brokers}: {error}"]
+        return [f"no broker answers at {brokers}: {error}"]
     missing = [topics.name(word) for word in _NEEDED if topics.name(word) not in there]
     return [f"missing topics: {', '.join(missing)}: run `streamsplit topics create`"] if missing else []
 
 
-def _partitions(connection: Connection, topics: Topics) -> int:
-    found = describe(connection.admin(), [topics.requests])
+def _partitions(admin: AdminClient, topics: Topics) -> int:
+    found = describe(admin, [topics.requests])
     if topics.requests not in found:
         raise ServiceError(f"topic {topics.requests} is missing: run `streamsplit topics create`")
     return found[topics.requests].partitions
 
 
-def _limits(connection: Connection, topics: Topics) -> Mapping[str, int]:
+def _limits(admin: AdminClient, topics: Topics) -> Mapping[str, int]:
     """Topic → `max.message.bytes`, of all that a transaction writes."""
-    found = describe(connection.admin(), [topics.outputs, topics.audit, topics.dead_letters, topics.summaries])
+    found = describe(admin, [topics.outputs, topics.audit, topics.dead_letters, topics.summaries])
     return {name: facts.number("max.message.bytes", _DEFAULT_MESSAGE_BYTES) for name, facts in found.items()}
-
-
-def _registry(settings: RegistrySettings | None) -> SchemaRegistry | None:
-    if settings is None:
-        return None
-    options: dict[str, str] = {"url": settings.url}
-    if settings.user is not None:
-        password = settings.password.get_secret_value() if settings.password is not None else ""
-        options["basic.auth.user.info"] = f"{settings.user}:{password}"
-    return connect_registry(options, time.monotonic)
-
-
-def _schemas(settings: Settings, registry: SchemaRegistry | None) -> SchemaStore:
-    return SchemaStore(load_folder(settings.schemas) if settings.schemas else (), registry)
 
 
 def _encoders(topics: Topics, registry: SchemaRegistry | None) -> Encoders:
@@ -253,23 +253,3 @@ def _encoders(topics: Topics, registry: SchemaRegistry | None) -> Encoders:
         AuditEncoder(header(topics.audit, "audit")),
         SummaryEncoder(header(topics.summaries, "summary")),
     )
-
-
-def _abort(writer: ControlWriter, slot: str, state: State, names: Sequence[str], dispatcher: Dispatcher) -> None:
-    """A breaker opened here: take the rollout back, for everybody."""
-    why = "; ".join(f"{name}: {dispatcher.breakers.open[name]}" for name in names)
-    logger.error("breaker open, aborting %s: %s", state.name, why)
-    try:
-        writer.write(
-            Command(
-                command_id=f"breaker-{state.apply_revision}",
-                kind=Kind.ABORT,
-                rollout=state.name,
-                apply_revision=state.apply_revision,
-                actor=f"breaker@{slot}",
-                reason=why,
-                issued_at_ms=time.time_ns() // 1_000_000,
-            )
-        )
-    except ServiceError as error:
-        logger.warning("the abort could not be written; this worker goes on without the candidate: %s", error)

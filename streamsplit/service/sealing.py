@@ -16,7 +16,8 @@ from streamsplit.core.records import (
     Routing,
 )
 from streamsplit.core.summary import LostRange, PartitionProgress, Summary, count_windows
-from streamsplit.kafka.lane import Progress, next_of
+from streamsplit.kafka.batches import next_of
+from streamsplit.kafka.lane import Progress
 from streamsplit.kafka.topics import Topics
 from streamsplit.kafka.transaction import Outgoing
 from streamsplit.wire.audit import AuditEncoder

@@ -27,6 +27,7 @@ from streamsplit.inference.job import Job
 from streamsplit.inference.waiting import Abandoned, ControlUnavailable
 from streamsplit.kafka.lane import Lane
 from streamsplit.kafka.transaction import Fenced
+from streamsplit.service.breaker_abort import BreakerAbort
 from streamsplit.service.sealing import Sealed, Sealer, Served
 from streamsplit.service.tally import Tally
 from streamsplit.service.warm_arms import WarmArms
@@ -41,7 +42,6 @@ LONGEST_NAME = 65_536
 
 _IDLE_SECONDS = 0.7
 _RETRY_SECONDS = 0.5
-_ABORT_AGAIN_SECONDS = 10.0
 _WAITING_SECONDS = 2.0
 
 
@@ -88,7 +88,7 @@ class Splitter:
         decoder: Reads requests.
         sealer: Writes records.
         tally: Counts.
-        opened: Called with the names of candidates whose breaker is open, until their rollout has ended.
+        aborts: Takes a rollout back whose breaker is open here.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Splitter:
         decoder: RequestDecoder,
         sealer: Sealer,
         tally: Tally,
-        opened: Callable[[State, tuple[str, ...]], None],
+        aborts: BreakerAbort,
     ) -> None:
         self._lane = lane
         self._serving = serving
@@ -110,11 +110,10 @@ class Splitter:
         self._decoder = decoder
         self._sealer = sealer
         self._tally = tally
-        self._opened = opened
+        self._aborts = aborts
         self._open: _Open | None = None
         self._table: tuple[State, RoutingTable] | None = None
         self._written_at = 0.0
-        self._aborted_at = float("-inf")
         self._asked_at = float("-inf")
         self._pausing = threading.Event()
         self.problem: str | None = None
@@ -189,7 +188,7 @@ class Splitter:
         """
         self.settle()
         self._arms.release()
-        self._abort_open()
+        self._aborts.ask(self._serving().state)
         if time.monotonic() - self._written_at < _IDLE_SECONDS or not self._lane.restore():
             return
         state = self._serving().state
@@ -286,17 +285,7 @@ class Splitter:
 
     def _install(self, update: BreakerUpdate) -> None:
         if self._dispatcher.install(update):
-            self._aborted_at = float("-inf")
-            self._abort_open()
-
-    def _abort_open(self) -> None:
-        """Where a breaker of the present rollout is open, ask for its abort, until it is over."""
-        state, breakers = self._serving().state, self._dispatcher.breakers
-        if not breakers.open or breakers.rollout != state.apply_revision or not state.phase.active:
-            return
-        if time.monotonic() - self._aborted_at >= _ABORT_AGAIN_SECONDS:
-            self._opened(state, tuple(breakers.open))
-            self._aborted_at = time.monotonic()
+            self._aborts.ask(self._serving().state)
 
 
 def _longest(names: Sequence[bytes | None]) -> int:

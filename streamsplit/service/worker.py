@@ -1,7 +1,6 @@
 """The life of a worker: wait until it can serve, serve, finish the open batch, leave."""
 
 import asyncio
-import json
 import logging
 import signal
 import time
@@ -11,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import faust
-from confluent_kafka import KafkaException, Producer
 
 from streamsplit.core.errors import ServiceError
 from streamsplit.core.records import CONTROL, RawBatch
@@ -19,11 +17,11 @@ from streamsplit.inference.dispatch import Dispatcher
 from streamsplit.kafka.control_follower import ControlFollower
 from streamsplit.kafka.lane import Lane
 from streamsplit.kafka.status_reader import StatusReader
+from streamsplit.service.announcer import Announcer
 from streamsplit.service.fleet import Fleet
 from streamsplit.service.health import Health
-from streamsplit.service.report import Incarnation, Parts, Stall, compose, counted_names, unready
+from streamsplit.service.report import Incarnation, Parts, Stall, unready
 from streamsplit.service.splitter import Splitter
-from streamsplit.service.tally import Tally
 from streamsplit.service.warm_arms import WarmArms
 
 logger = logging.getLogger(__name__)
@@ -63,9 +61,7 @@ class Worker:
         follower: Of the control log.
         arms: The model processes.
         dispatcher: Hands batches to them.
-        tally: What it has done.
-        statuses: Producer of its status, without transactions.
-        workers_topic: Where its status goes.
+        announcer: Says how it is.
         missing: Asks the brokers what is missing to begin; may block.
         reader: Makes a reader of the other workers' statuses.
         build: Makes what serves, once nothing is missing; given the worker.
@@ -75,9 +71,7 @@ class Worker:
     follower: ControlFollower
     arms: WarmArms
     dispatcher: Dispatcher
-    tally: Tally
-    statuses: Producer
-    workers_topic: str
+    announcer: Announcer
     missing: Callable[[], Sequence[str]]
     reader: Callable[[], StatusReader]
     build: Callable[["Worker"], Serving]
@@ -159,7 +153,7 @@ class Worker:
         known = reasons or (splitter is not None and (splitter.problem is not None or splitter.waiting))
         stall = self._stall.reason(None if known else parts.progress)
         dead = [reason for reason in (self._failure, stall) if reason is not None]
-        return Health(dead, reasons, self._status(parts, stopping=self._leaving))
+        return Health(dead, reasons, self.announcer.status(parts, stopping=self._leaving))
 
     # -- the stages of its life ---------------------------------------------------------------------------------------
 
@@ -262,8 +256,8 @@ class Worker:
             if serving.app.started:
                 await self._stop_faust(serving.app)
         status.cancel()
-        self._send(self._status(self._parts(), stopping=True))
-        await asyncio.to_thread(self.statuses.flush, 2.0)
+        self.announcer.announce(self._parts(), stopping=True)
+        await asyncio.to_thread(self.announcer.flush)
         await asyncio.to_thread(self._work.shutdown)
         await asyncio.to_thread(self.follower.stop)
         await asyncio.to_thread(self.arms.close)
@@ -296,25 +290,11 @@ class Worker:
         """Write the status once a second, and at once when the control log moves."""
         while True:
             self._changed.clear()
-            self._send(self._status(self._parts(), stopping=self._leaving))
+            self.announcer.announce(self._parts(), stopping=self._leaving)
             try:
                 await asyncio.wait_for(self._changed.wait(), _STATUS_SECONDS)
             except TimeoutError:
                 self.follow()
-
-    def _send(self, status: dict[str, Any]) -> None:
-        try:
-            self.statuses.produce(
-                self.workers_topic, json.dumps(status).encode(), self.incarnation.slot.encode(), partition=0
-            )
-        except (BufferError, KafkaException) as error:
-            logger.debug("status: %s", error)
-        self.statuses.poll(0)
-
-    def _status(self, parts: Parts, *, stopping: bool) -> dict[str, Any]:
-        now = time.monotonic()
-        rates = self.tally.rates(now, counted_names(parts.view.state))
-        return compose(self.incarnation, parts, rates, self.tally.totals(), stopping=stopping).to_dict()
 
     def _parts(self) -> Parts:
         view = self.follower.view
