@@ -139,7 +139,7 @@ def measure(
             writer, chance = mine.writer(), random.Random(1)
 
             def warm(revision: int) -> None:
-                wait_for(reader, parent, lambda: not_prepared(reader, revision) or not_flowing(reader))
+                wait_for(reader, parent, lambda: not_prepared(reader, revision) or not_flowing(reader, WORKERS))
                 time.sleep(chance.uniform(*_APART_SECONDS))
 
             issued = {

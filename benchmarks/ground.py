@@ -34,6 +34,7 @@ ROLLOUT = ROOT / "examples" / "delay-v2.yaml"
 _STOP_SECONDS = 30.0
 _READY_SECONDS = 90.0
 _ADMIN_SECONDS = 30.0
+_STEADY_LAG = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,14 @@ def not_prepared(reader: StatusReader, revision: int) -> Sequence[str]:
     return unprepared(reader.alive(), revision, PARTITIONS)
 
 
-def not_flowing(reader: StatusReader) -> Sequence[str]:
-    """The partitions of which nobody has served a request yet."""
-    served = {number for status in reader.alive().values() for number, next_ in status.reading.items() if next_ > 0}
-    return [f"partition {number} has no answer yet" for number in range(PARTITIONS) if number not in served]
+def not_flowing(reader: StatusReader, count: int) -> Sequence[str]:
+    """Why traffic is not steady yet: so many workers share the partitions, each has answered, none lags behind."""
+    alive = reader.alive()
+    reading = {number: next_ for status in alive.values() for number, next_ in status.reading.items()}
+    lag = {number: behind for status in alive.values() for number, behind in status.lag.items()}
+    working = sum(bool(status.reading) for status in alive.values())
+    reasons = [f"{working} of {count} workers have partitions"] if working < count else []
+    reasons += [f"partition {number} has no answer yet" for number in range(PARTITIONS) if not reading.get(number)]
+    return reasons + [
+        f"partition {number} is {behind} behind" for number, behind in lag.items() if behind > _STEADY_LAG
+    ]
