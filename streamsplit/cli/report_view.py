@@ -8,6 +8,17 @@ from rich.table import Table
 from streamsplit.cli.console import plain_table
 from streamsplit.offline.report import Cut, Report, Share
 
+_OUTCOMES = {
+    "ok": "answered by the arm it was assigned to",
+    "fallback_error": "answered by control: the candidate raised or crashed",
+    "fallback_timeout": "answered by control: the candidate did not finish in time",
+    "fallback_invalid": "answered by control: the candidate's answer failed a check",
+    "fallback_open": "answered by control: the candidate's breaker was open",
+    "fallback_loading": "answered by control: the candidate was not loaded",
+    "fallback_stale": "answered by control: the control log was out of reach",
+}
+"""What an outcome means; a dead letter has a line of its own."""
+
 
 def render(report: Report) -> Iterator[RenderableType]:
     """The parts of the page, from the universe to the verdict."""
@@ -53,6 +64,8 @@ def _faults(report: Report) -> Table:
     table.add_row("requests", str(report.requests), "committed requests of the universe", "")
     table.add_row("outputs", str(report.outputs), "", "")
     table.add_row("audits", str(report.audits), "", "")
+    for outcome, count in sorted(report.outcomes.items()):
+        table.add_row(f"  {outcome}", str(count), _OUTCOMES.get(outcome, ""), "")
     table.add_row("dead letters, routed", str(report.routed), "routed, then not servable by control either", "")
     table.add_row("dead letters, unrouted", str(report.unrouted), "not decodable", "")
     for finding in report.findings:

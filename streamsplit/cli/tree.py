@@ -57,10 +57,17 @@ def _add_arms(root: Tree, state: State, statuses: Mapping[str, Status]) -> None:
     for arm in state.arms:
         weight = set_shares(state)[arm.name]
         reached = f"{100 * actual.get(arm.name, 0.0):.2f} %" if actual else "no traffic"
+        failed = sum(status.failed.get(arm.name, 0.0) for status in statuses.values())
+        assigned = sum(status.rates.get(arm.name, 0.0) for status in statuses.values())
+        unanswered = (
+            f"  control answered {100 * failed / assigned:.1f} % of them"
+            if failed and assigned and arm.name != "control"
+            else ""
+        )
         loaded = [entry for status in statuses.values() for entry in status.arms if entry.name == arm.name]
         ready = sum(entry.phase == "ready" for entry in loaded)
         branch.add(
-            f"{arm.name}  {chain_label(arm.chain)}  set {100 * weight:g} %  actual {reached}  "
+            f"{arm.name}  {chain_label(arm.chain)}  set {100 * weight:g} %  actual {reached}{unanswered}  "
             f"ready in {ready} of {len(statuses)} workers"
         )
     if state.previous:

@@ -49,6 +49,7 @@ class Status:
         waiting: Request partition → why it is held back.
         arms: The arms, control first.
         rates: Requests a second over the last seconds: `requests`, and by the name of the arm that was assigned.
+        failed: Arm → requests a second that it was assigned and did not answer itself.
         totals: Since the start: `requests`, `dead_letters`, `batches`, `dropped_batches`, `commits`.
         stopping: True in the last status of a worker that leaves.
     """
@@ -69,6 +70,7 @@ class Status:
     waiting: Mapping[int, str] = field(default_factory=dict)
     arms: tuple[ArmStatus, ...] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
+    failed: Mapping[str, float] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
     stopping: bool = False
 

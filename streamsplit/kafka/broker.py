@@ -179,7 +179,13 @@ class DevelopmentCluster:
         libraries, java = classpath(), str(find_java())
         for attempt in range(1, _ATTEMPTS + 1):
             self._folder = Path(tempfile.mkdtemp(prefix="streamsplit-kafka-"))
-            command = [java, f"-Xmx{self._heap}", "-XX:+UseSerialGC", f"-Djava.io.tmpdir={self._folder}"]
+            command = [
+                java,
+                f"-Xmx{self._heap}",
+                "-XX:+UseSerialGC",
+                "-XX:-UsePerfData",
+                f"-Djava.io.tmpdir={self._folder}",
+            ]
             try:
                 self._format([*command, "-cp", libraries])
                 for node in self.nodes:

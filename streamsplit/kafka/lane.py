@@ -147,13 +147,13 @@ class Lane:
             if epoch != self._epoch or self._rewind:
                 return False
             if not self._is_next(through):
-                self._start_over("a batch is missing before the one to be committed")
+                self._start_over("a batch is missing before the one to be committed", logging.ERROR)
                 return False
             offsets = next_offsets(self._options.topic, through, revision)
             try:
                 self._transaction.commit(outgoing, offsets, self._group)
             except TransactionAborted as error:
-                self._start_over(f"{error}")
+                self._start_over(f"{error}", logging.WARNING)
                 return False
             if self._assignment.moves(through):
                 self._delivered.popleft()
@@ -189,7 +189,7 @@ class Lane:
     def abandon(self, reason: str) -> None:
         """Drop every batch under way and read again from the committed offsets."""
         with self._lock:
-            self._start_over(reason)
+            self._start_over(reason, logging.WARNING)
 
     def done(self) -> None:
         """A delivered batch has been committed or dropped."""
@@ -210,8 +210,8 @@ class Lane:
             problem=self._unopened or self._problem,
         )
 
-    def _start_over(self, reason: str) -> None:
-        logger.warning("reading again from the committed offsets: %s", reason)
+    def _start_over(self, reason: str, level: int = logging.INFO) -> None:
+        logger.log(level, "reading again from the committed offsets: %s", reason)
         self._rewind = True
         self._epoch += 1
 

@@ -120,11 +120,13 @@ def read_range(connection: Connection, topic: str, ranges: Mapping[int, Extent])
 def _wanted(consumer: Consumer, message: Message, waiting: dict[int, Extent]) -> bool:
     """Whether a message is a record of a stretch; notes where a stretch ends."""
     error = message.error()
-    topic, partition, offset = place_of(message)
     if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 # the library's own name
         if error.retriable() or error.code() in _PASSING:
             return False
-        raise ServiceError(f"{topic}: partition {partition} cannot be read: {error.str()}")
+        # An error of the client as a whole names no topic.
+        where = f"{message.topic()}: partition {message.partition()}" if message.topic() else "the topics"
+        raise ServiceError(f"{where} cannot be read: {error.str()}")
+    topic, partition, offset = place_of(message)
     extent = waiting.get(partition)
     if extent is None:
         return False

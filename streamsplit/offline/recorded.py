@@ -81,6 +81,11 @@ class Words:
             return -1
         return self.vocabulary.index(text) if text in self.vocabulary else -2
 
+    def counts(self) -> dict[str, int]:
+        """Text → rows, of the texts that occur, in the order of the vocabulary."""
+        rows = np.bincount(self.codes[self.codes >= 0], minlength=len(self.vocabulary)).tolist()
+        return {text: count for text, count in zip(self.vocabulary, rows, strict=True) if count}
+
     def equals(self, text: str | None) -> NDArray[np.bool_]:
         """Which rows are this text."""
         mask: NDArray[np.bool_] = self.codes == self.code(text)

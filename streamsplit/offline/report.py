@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,6 +183,7 @@ class Report:
         shares: By revision, route and candidate.
         cuts: Of every revision that served a request.
         gaps: Ranges lost to retention.
+        outcomes: How the audited requests ended: outcome → requests.
     """
 
     spans: tuple[Span, ...]
@@ -195,6 +196,7 @@ class Report:
     shares: tuple[Share, ...]
     cuts: tuple[Cut, ...]
     gaps: tuple[Gap, ...]
+    outcomes: Mapping[str, int] = field(default_factory=dict)
 
     def total(self, word: str) -> int:
         """The sum of all findings that count to `lost`, `doubled` or `wrong`."""
@@ -223,6 +225,7 @@ class Report:
             "outputs": self.outputs,
             "audits": self.audits,
             "dead_letters": {"routed": self.routed, "unrouted": self.unrouted},
+            "outcomes": dict(self.outcomes),
             **{word: self.total(word) for word in ("lost", "doubled", "wrong")},
             "faults": {
                 finding.fault.word: {

@@ -49,5 +49,6 @@ def verify(recorded: Recorded, spans: Sequence[Span], unread: Sequence[Gap] = ()
         findings=merged(found),
         shares=shares(recorded.audits, recorded.states),
         cuts=cuts(recorded.audits, recorded.states, recorded.kinds),
+        outcomes=recorded.audits.outcomes.counts(),
         gaps=(*accepted, *unread),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from streamsplit.service.report import Incarnation, Parts, compose, counted_names
+from streamsplit.service.report import Incarnation, Parts, compose
 from streamsplit.service.tally import Tally
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,7 @@ class Announcer:
 
     def status(self, parts: Parts, *, stopping: bool) -> dict[str, Any]:
         """The status of this moment, as plain values."""
-        rates = self._tally.rates(time.monotonic(), counted_names(parts.view.state))
-        return compose(self._incarnation, parts, rates, self._tally.totals(), stopping=stopping).to_dict()
+        return compose(self._incarnation, parts, self._tally, time.monotonic(), stopping=stopping).to_dict()
 
     def announce(self, parts: Parts, *, stopping: bool) -> None:
         """Write it; a status that cannot be written is followed by another a second later."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from streamsplit.core.rollout import State
 from streamsplit.core.status import ArmStatus, Status
 from streamsplit.kafka.control_follower import ControlView
 from streamsplit.kafka.lane import Progress
+from streamsplit.service.tally import Tally
 
 STUCK_SECONDS = 30.0
 """Records wait, and nothing is committed for so long: something has stopped."""
@@ -102,10 +102,17 @@ def unready(parts: Parts) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def compose(
-    incarnation: Incarnation, parts: Parts, rates: dict[str, float], totals: dict[str, int], *, stopping: bool
-) -> Status:
-    """The status of this moment."""
+def compose(incarnation: Incarnation, parts: Parts, tally: Tally, now: float, *, stopping: bool) -> Status:
+    """The status of this moment.
+
+    Args:
+        incarnation: Who it is.
+        parts: Its parts.
+        tally: What it has done.
+        now: Monotonic seconds.
+        stopping: Whether it leaves.
+    """
+    names = [arm.name for arm in parts.view.state.arms]
     view, progress = parts.view, parts.progress
     not_ready = unready(parts)
     held_back = tuple(wait.reason for wait in progress.waiting.values() if wait.alarm) if progress else ()
@@ -126,12 +133,8 @@ def compose(
         lag=dict(progress.lag) if progress else {},
         waiting={number: wait.reason for number, wait in progress.waiting.items()} if progress else {},
         arms=parts.arms,
-        rates=rates,
-        totals=totals,
+        rates=tally.rates(now, {"requests": "requests", **{f"arm:{name}": name for name in names}}),
+        failed=tally.rates(now, {f"failed:{name}": name for name in names}),
+        totals=tally.totals(),
         stopping=stopping,
     )
-
-
-def counted_names(state: State) -> dict[str, str]:
-    """The tally's names of the rates that a status shows."""
-    return {"requests": "requests", **{f"arm:{arm.name}": arm.name for arm in state.arms}}

@@ -121,7 +121,7 @@ class Sealer:
             "dead_letters": len(letters),
             "batches": 1,
             "commits": 1,
-            **_by_arm(served.routing, served.provenance.arms),
+            **_by_arm(served.routing, served.predictions, served.provenance.arms),
         }
         records = tuple(each for each in outgoing if each.values)
         return Sealed(batch.epoch, served.provenance.revision, records, next_of(batch), counts)
@@ -248,6 +248,9 @@ def _lost(progress: Progress) -> tuple[LostRange, ...]:
     return tuple(LostRange(number, start, end) for number, (start, end) in progress.lost.items())
 
 
-def _by_arm(routing: Routing, arms: Sequence[str]) -> dict[str, int]:
-    counts = np.bincount(routing.arms, minlength=len(arms)).tolist()
-    return {f"arm:{name}": count for name, count in zip(arms, counts, strict=True)}
+def _by_arm(routing: Routing, predictions: Predictions, arms: Sequence[str]) -> dict[str, int]:
+    """Requests that each arm was assigned, and those of them that it did not answer itself."""
+    assigned = np.bincount(routing.arms, minlength=len(arms)).tolist()
+    unanswered = np.bincount(routing.arms[predictions.served_by != routing.arms], minlength=len(arms)).tolist()
+    counts = {f"arm:{name}": count for name, count in zip(arms, assigned, strict=True)}
+    return counts | {f"failed:{name}": count for name, count in zip(arms, unanswered, strict=True) if count}

@@ -10,6 +10,7 @@ from streamsplit.kafka.control_follower import ControlView
 from streamsplit.kafka.lane import Progress
 from streamsplit.kafka.positions import Wait
 from streamsplit.service.report import STUCK_SECONDS, Incarnation, Parts, Stall, compose, unready
+from streamsplit.service.tally import Tally
 
 VIEW = ControlView(State(phase=Phase.SERVING), 3, caught_up=True, fresh=True, problem=None, digest="d")
 PROGRESS = Progress(1, {0: 10}, {0: 0}, {}, {}, None)
@@ -40,7 +41,7 @@ def test_each_obstacle_is_a_reason(parts: Parts, words: str) -> None:
 def test_a_candidate_that_does_not_load_makes_nobody_unready() -> None:
     failed = ArmStatus("canary", "delay@2", "failed", "sha256 differs")
     parts = replace(SERVING, arms=(CONTROL, failed), unprepared=("canary: sha256 differs",))
-    status = compose(Incarnation("worker-0", "a", 1), parts, {}, {}, stopping=False)
+    status = compose(Incarnation("worker-0", "a", 1), parts, Tally(), 0.0, stopping=False)
     assert (status.ready, status.prepared) == (True, False)
     assert "canary: sha256 differs" in status.reasons
 
@@ -48,7 +49,7 @@ def test_a_candidate_that_does_not_load_makes_nobody_unready() -> None:
 def test_partitions_held_back_are_told_and_those_that_only_wait_a_moment_are_no_alarm() -> None:
     waiting = {1: Wait("no partner", alarm=True), 2: Wait("asking")}
     parts = replace(SERVING, progress=replace(PROGRESS, waiting=waiting))
-    status = compose(Incarnation("worker-0", "a", 1), parts, {}, {}, stopping=False)
+    status = compose(Incarnation("worker-0", "a", 1), parts, Tally(), 0.0, stopping=False)
     assert status.reasons == ("no partner",)
     assert status.waiting == {1: "no partner", 2: "asking"}
     assert status.ready
@@ -56,8 +57,8 @@ def test_partitions_held_back_are_told_and_those_that_only_wait_a_moment_are_no_
 
 def test_a_worker_that_stops_or_has_not_joined_is_not_ready() -> None:
     me = Incarnation("worker-0", "a", 1)
-    assert not compose(me, SERVING, {}, {}, stopping=True).ready
-    assert not compose(me, replace(SERVING, progress=None), {}, {}, stopping=False).ready
+    assert not compose(me, SERVING, Tally(), 0.0, stopping=True).ready
+    assert not compose(me, replace(SERVING, progress=None), Tally(), 0.0, stopping=False).ready
 
 
 def test_records_that_wait_while_nothing_moves_are_a_stall() -> None:
