@@ -108,6 +108,8 @@ def unpack_elements(
     Returns:
         Object array (k, *spec.shape); rows that do not fit are meaningless.
     """
+    if spec.elements == 1:
+        return _unpack_single(raw, starts, lengths, fits).reshape(len(starts), *spec.shape)
     column = np.empty((len(starts), spec.elements), dtype=object)
     for row in np.flatnonzero(fits).tolist():
         start = int(starts[row])
@@ -116,6 +118,28 @@ def unpack_elements(
         except DataError:
             fits[row] = False
     return column.reshape(len(starts), *spec.shape)
+
+
+def _unpack_single(
+    raw: bytes, starts: NDArray[np.int64], lengths: NDArray[np.int64], fits: NDArray[np.bool_]
+) -> NDArray[np.object_]:
+    """The same for tensors of one element, the usual case: all lengths are checked at once, each text once."""
+    column = np.empty(len(starts), dtype=object)
+    fits &= lengths >= _LENGTH.size
+    rows = np.flatnonzero(fits)
+    if not rows.size:
+        return column
+    heads = np.lib.stride_tricks.sliding_window_view(np.frombuffer(raw, np.uint8), _LENGTH.size)[starts[rows]]
+    whole = heads.copy().view("<u4")[:, 0] == lengths[rows] - _LENGTH.size
+    fits[rows[~whole]] = False
+    rows = rows[whole]
+    first, behind = (starts[rows] + _LENGTH.size).tolist(), (starts[rows] + lengths[rows]).tolist()
+    elements = [raw[start:end] for start, end in zip(first, behind, strict=True)]
+    broken = {element for element in set(elements) if not is_utf8(element)}
+    column[rows] = elements
+    if broken:
+        fits[rows[[element in broken for element in elements]]] = False
+    return column
 
 
 def is_utf8(text: bytes) -> bool:
