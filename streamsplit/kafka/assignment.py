@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from streamsplit.kafka.positions import Begin, Positions, Wait
 
@@ -66,8 +66,12 @@ class Assignment:
         self._partitions: dict[int, AssignedPartition] = {}
 
     def add(self, numbers: Sequence[int]) -> None:
-        """Take partitions, paused, at a place that is never read."""
-        self._consumer.incremental_assign([TopicPartition(self._topic, number, OFFSET_END) for number in numbers])
+        """Take partitions, paused, at a place that is never read.
+
+        A real offset: that of the end would have to be looked up, and an answer that comes after the seek to the
+        committed offset wins over it (librdkafka 2.16): all records between would be passed over.
+        """
+        self._consumer.incremental_assign([TopicPartition(self._topic, number, 0) for number in numbers])
         self._consumer.pause([TopicPartition(self._topic, number) for number in numbers])
         for number in numbers:
             self._partitions[number] = AssignedPartition(Wait("newly assigned"))
