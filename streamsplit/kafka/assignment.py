@@ -30,7 +30,7 @@ class AssignedPartition:
         ended_at: Where its end was last met, markers of transactions included; -1 for never.
         high: Its end by the last fetch; -1 for unknown.
         lost: Range that retention removed, until a commit has reported it.
-        asked_at: When its beginning was last asked for, by the monotonic clock.
+        ask_at: When its beginning is to be asked for, by the monotonic clock.
     """
 
     wait: Wait | None
@@ -39,7 +39,7 @@ class AssignedPartition:
     ended_at: int = -1
     high: int = -1
     lost: tuple[int, int] | None = None
-    asked_at: float = 0.0
+    ask_at: float = 0.0
 
     @property
     def lag(self) -> int:
@@ -86,19 +86,25 @@ class Assignment:
         """Every partition waits until its committed offset has been asked for."""
         self._positions.forget()
         for each in self._partitions.values():
-            each.wait, each.asked_at = Wait("asking for the committed offset"), 0.0
+            each.wait, each.ask_at = Wait("asking for the committed offset"), 0.0
         self.pause()
 
     def begin_waiting(self) -> None:
-        """Begin the partitions that can begin; a second at most, the longest unasked first."""
+        """Begin the partitions that can begin; a second at most, the longest unasked first.
+
+        An undecided transaction makes an ask slow: it is asked again only after twice the time it took, so that the
+        partitions that are read get most of the lane.
+        """
         now = time.monotonic()
-        for number, each in sorted(self._partitions.items(), key=lambda item: item[1].asked_at):
-            if each.wait is None or now < each.asked_at + _ASK_AGAIN_SECONDS:
+        for number, each in sorted(self._partitions.items(), key=lambda item: item[1].ask_at):
+            if each.wait is None or now < each.ask_at:
                 continue
             if time.monotonic() > now + _ASKING_SECONDS:
                 return
+            began = time.monotonic()
             found = self._positions.find(number)
-            each.asked_at = time.monotonic()
+            took = time.monotonic() - began
+            each.ask_at = began + took + max(_ASK_AGAIN_SECONDS, 2 * took)
             wait = self._begin(number, each, found) if isinstance(found, Begin) else found
             if wait is not None and wait != each.wait:
                 logger.log(logging.WARNING if wait.alarm else logging.INFO, "%s", wait.reason)

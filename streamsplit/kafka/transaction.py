@@ -38,10 +38,11 @@ LARGEST_BATCH = 1_000_000
 """Most bytes that records share a batch with, whatever the topics accept."""
 
 _OPEN_SECONDS = 5.0
+_TAKEN = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001 # librdkafka's own codes begin with _
 
 
 class Fenced(ServiceError):
-    """Another process uses this transactional id, or our transaction expired; this process must end."""
+    """The producer or consumer has failed for good, mostly because another process took its slot; this one must end."""
 
 
 class TransactionAborted(ServiceError):
@@ -171,7 +172,9 @@ class Transaction:
 
     def _judged(self, error: KafkaException | BufferError, step: str) -> ServiceError:
         reason = error.args[0] if isinstance(error, KafkaException) else None
-        if isinstance(reason, KafkaError) and (reason.fatal() or reason.code() == KafkaError._FENCED):  # noqa: SLF001 # librdkafka's own codes start with an underscore
+        if isinstance(reason, KafkaError) and reason.fatal() and reason.code() not in _TAKEN:
+            return Fenced(f"the transactional producer of {self.transactional_id!r} failed at {step}: {reason.str()}")
+        if isinstance(reason, KafkaError) and reason.code() in _TAKEN:
             return Fenced(
                 f"transactional id {self.transactional_id!r} was taken at {step}: another process uses this slot, or "
                 f"this one was stopped longer than its transaction time-out ({reason.str()}). Give each worker its own "

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 _RECENT_SECONDS = 5.0
 _APART_SECONDS = 0.5
 _AGAIN_SECONDS = 1.0
+_FORGET_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Fleet:
         before = self._heard.get(slot)
         known = before is not None and before.status.incarnation == status.incarnation
         self._heard[slot] = _Heard(status, before.first if before is not None and known else now, now)
+        self._heard = {each: heard for each, heard in self._heard.items() if now - heard.last < _FORGET_SECONDS}
         self._compare_digests()
         state = self._state()
         if state.phase is not Phase.PREPARING or now < self._begun_at + _AGAIN_SECONDS:

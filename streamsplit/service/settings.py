@@ -10,9 +10,18 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -68,6 +77,15 @@ class GroupSettings(_Section):
     )
     session_timeout: Seconds = Field(10.0, description="Classic protocol: silence after which a worker is given up.")
     transaction_timeout: Seconds = Field(8.0, description="Below the session time-out.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.protocol == "classic" and self.transaction_timeout >= self.session_timeout:
+            raise ValueError(
+                f"transaction_timeout ({self.transaction_timeout:g} s) must be below session_timeout "
+                f"({self.session_timeout:g} s): a worker that is given up must leave no open transaction behind"
+            )
+        return self
 
 
 class InferenceSettings(_Section):
