@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 
 from examples.flights import Produced, produce
 from streamsplit.core.commands import Command, Kind
@@ -154,17 +154,14 @@ class Deployment:
             yield traffic
 
     def served(self) -> dict[int, int]:
-        """Partition → the group's committed offset; 0 without one."""
-        (future,) = self._admin.list_consumer_group_offsets(
-            [
-                ConsumerGroupTopicPartitions(
-                    group_of(self.topics.deployment),
-                    [TopicPartition(self.topics.requests, number) for number in range(PARTITIONS)],
-                )
-            ],
-            request_timeout=10,
-        ).values()
-        found = future.result().topic_partitions
+        """Partition → the group's committed offset; 0 without one, and where the broker does not answer."""
+        places = [TopicPartition(self.topics.requests, number) for number in range(PARTITIONS)]
+        asked = ConsumerGroupTopicPartitions(group_of(self.topics.deployment), places)
+        (future,) = self._admin.list_consumer_group_offsets([asked], request_timeout=10).values()
+        try:
+            found = future.result().topic_partitions
+        except KafkaException:
+            return dict.fromkeys(range(PARTITIONS), 0)
         return {place.partition: max(place.offset, 0) for place in found}
 
     def wait_served(self, requests: int, seconds: float = 60.0) -> None:

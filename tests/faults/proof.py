@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import fastavro
-from confluent_kafka import IsolationLevel, KafkaError, Message, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from streamsplit.kafka.clients import Connection
@@ -28,10 +28,18 @@ Place = tuple[int, int]
 def ends(connection: Connection, topic: str, isolation: IsolationLevel = _READ_COMMITTED) -> dict[int, int]:
     """Partition → where a reader's log ends: the last stable offset, or the high watermark for one who reads all."""
     admin = connection.admin()
-    numbers = admin.list_topics(topic, timeout=10).topics[topic].partitions
-    asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers}
-    found = admin.list_offsets(asked, isolation_level=isolation, request_timeout=10)
-    return {place.partition: future.result().offset for place, future in found.items()}
+
+    def look() -> dict[int, int] | None:
+        try:
+            numbers = admin.list_topics(topic, timeout=10).topics[topic].partitions
+            asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers}
+            found = admin.list_offsets(asked, isolation_level=isolation, request_timeout=10)
+            return {place.partition: future.result().offset for place, future in found.items()}
+        except KafkaException:
+            return None  # a broker that comes back leads no partition for a moment
+
+    known: dict[int, int] = until(look, 20, f"the broker tells the ends of {topic}")
+    return known
 
 
 def require_exactly_once(connection: Connection, topics: Topics) -> int:
