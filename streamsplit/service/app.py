@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,12 @@ async def _run(settings: Settings, tell: Callable[[Health], None], checkpoint: C
         telling.cancel()
         if health is not None:
             await health.stop()
-    return 0 if failure is None else 1
+    code = 0 if failure is None else 1
+    if worker.stuck:
+        # Neither the event loop nor the interpreter ends while Faust does not; all that is ours has ended in order.
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
 async def _keep_telling(worker: Worker, tell: Callable[[Health], None]) -> None:

@@ -65,6 +65,7 @@ class Worker:
         missing: Asks the brokers what is missing to begin; may block.
         reader: Makes a reader of the other workers' statuses.
         build: Makes what serves, once nothing is missing; given the worker.
+        stuck: Whether Faust is left behind running, as it waits for its brokers for ever.
     """
 
     incarnation: Incarnation
@@ -75,6 +76,7 @@ class Worker:
     missing: Callable[[], Sequence[str]]
     reader: Callable[[], StatusReader]
     build: Callable[["Worker"], Serving]
+    stuck: bool = False
     _serving: Serving | None = None
     _startup: Sequence[str] = ("starting",)
     _lane_started: bool = False
@@ -263,10 +265,10 @@ class Worker:
         await asyncio.to_thread(self.arms.close)
 
     async def _stop_faust(self, app: faust.App) -> None:
-        """Faust's own stop waits for its brokers; nothing of ours depends on it any more."""
-        try:
-            await asyncio.wait_for(app.stop(), _FAUST_SECONDS)
-        except TimeoutError:
+        """Faust's own stop waits for its brokers, also when it is cancelled; nothing of ours depends on it any more."""
+        _, unfinished = await asyncio.wait({asyncio.create_task(app.stop())}, timeout=_FAUST_SECONDS)
+        if unfinished:
+            self.stuck = True
             logger.warning("the Faust application did not stop within %.0f s", _FAUST_SECONDS)
 
     def _fail(self, reason: str) -> None:

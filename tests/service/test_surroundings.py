@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import psutil
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined] # its documented place
@@ -127,4 +128,8 @@ def test_a_broker_that_goes_and_comes_back_costs_nothing(
     deployed.until_served()
     assert worker.ask("live")[0] == 200
     assert deployed.verify()["outputs"] == 4_000
-    assert worker.stop() == 0
+    family = psutil.Process(worker.process.pid).children(recursive=True)
+    node.kill()
+    worker.until_unready("cannot be confirmed")
+    assert worker.stop() == 0, "a worker that is told to stop does not wait for brokers"
+    assert not any(process.is_running() for process in family)
