@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamsplit.kafka.positions import Begin, Positions, Wait
 
@@ -113,7 +113,7 @@ class Assignment:
     def _begin(self, number: int, partition: AssignedPartition, begin: Begin) -> Wait | None:
         target = TopicPartition(self._topic, number, begin.offset)
         try:
-            self._consumer.seek(target)
+            self._move(target)
             self._consumer.resume([target])
         except KafkaException as error:
             return Wait(f"partition {number} is being started: {error.args[0].str()}")
@@ -121,6 +121,20 @@ class Assignment:
         partition.ended_at = -1  # met again after the seek; an end from before it would hide the lag
         partition.lost = begin.lost
         return None
+
+    def _move(self, target: TopicPartition) -> None:
+        """Read a partition from another place.
+
+        A fetch may slip in between its assignment and its pause. Where retention has removed that place, the client
+        stops the partition for good: it cannot be sought any more, and has to be assigned anew.
+        """
+        try:
+            self._consumer.seek(target)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 # librdkafka's own codes begin with _
+                raise
+            self._consumer.incremental_unassign([target])
+            self._consumer.incremental_assign([target])
 
     def pause(self) -> None:
         """Fetch nothing, stay in the group."""
