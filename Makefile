@@ -25,7 +25,7 @@ lint: setup
 	@$(BIN)/lint-imports
 
 test: lint ## Every behaviour, each fault once or twice, on a real Kafka (minutes)
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 faults: setup ## The same faults in large numbers (about an hour)
 	@$(BIN)/pytest -m faults --override-ini addopts='-ra --strict-markers --strict-config --import-mode=importlib'

@@ -99,7 +99,13 @@ def test_the_demonstration_ends_with_every_request_proven(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["dev broker", "apply -f examples/serve-delay-1.yaml", "set weight canary=25"], ids=lambda text: text[:10]
+    "moment",
+    [
+        pytest.param("dev broker", marks=pytest.mark.faults),
+        pytest.param("apply -f examples/serve-delay-1.yaml", marks=pytest.mark.faults),
+        "set weight canary=25",
+    ],
+    ids=lambda text: text[:10],
 )
 def test_an_interrupted_demonstration_leaves_nothing(demo: Demo, moment: str) -> None:
     shared = set(SHARED_MEMORY.iterdir())
