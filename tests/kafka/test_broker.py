@@ -19,8 +19,10 @@ from streamsplit.kafka.clients import Connection
 pytestmark = pytest.mark.broker
 
 OWNER = """
-import sys, time
+import signal, time
 from streamsplit.kafka.broker import DevelopmentCluster
+# Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 cluster = DevelopmentCluster({nodes})
 cluster.start()
 print(cluster.folder, flush=True)
