@@ -105,7 +105,7 @@ class Sealer:
             now_ms: The worker's time, milliseconds since the epoch.
         """
         served, values, letters = self._outputs(served)
-        batch, rows = served.batch, served.requests.rows
+        batch, rows, through = served.batch, served.requests.rows, next_of(served.batch)
         answered = rows[served.predictions.served_by != NOBODY]
         audit = self._encoders.audit.encode(
             batch, served.requests, served.routing, served.predictions, served.provenance, processed_time=now_ms
@@ -114,7 +114,7 @@ class Sealer:
             _like_requests(self._topics.outputs, batch, answered.tolist(), values, headers=True),
             _like_requests(self._topics.audit, batch, rows.tolist(), audit, headers=False),
             self._dead_letters(batch, letters),
-            self._summary(served, progress, now_ms),
+            self._summary(served, through, progress, now_ms),
         ]
         counts = {
             "requests": len(batch),
@@ -124,7 +124,7 @@ class Sealer:
             **_by_arm(served.routing, served.predictions, served.provenance.arms),
         }
         records = tuple(each for each in outgoing if each.values)
-        return Sealed(batch.epoch, served.provenance.revision, records, next_of(batch), counts)
+        return Sealed(batch.epoch, served.provenance.revision, records, through, counts)
 
     def seal_idle(self, progress: Progress, provenance: Provenance, now_ms: int) -> Sealed:
         """A summary alone, also of ranges that retention removed."""
@@ -183,7 +183,7 @@ class Sealer:
             headers=[record.headers for record in records],
         )
 
-    def _summary(self, served: Served, progress: Progress, now_ms: int) -> Outgoing:
+    def _summary(self, served: Served, through: Mapping[int, int], progress: Progress, now_ms: int) -> Outgoing:
         provenance = served.provenance
         summary = Summary(
             slot=self._slot,
@@ -191,12 +191,12 @@ class Sealer:
             rollout=provenance.rollout,
             revision=provenance.revision,
             written_time=now_ms,
-            partitions=tuple(_progress_of(served, progress)),
+            partitions=tuple(_progress_of(served, through, progress)),
             windows=count_windows(
                 served.window_ms, served.requests.times, served.routing, served.predictions, provenance.arms
             ),
             undecodable=len(served.letters),
-            lost=tuple(lost for lost in _lost(progress) if lost.partition in next_of(served.batch)),
+            lost=tuple(lost for lost in _lost(progress) if lost.partition in through),
         )
         return self._summary_record(summary)
 
@@ -232,8 +232,8 @@ def _too_large(batch: RawBatch, rows: list[int], values: Sequence[bytes], limit:
     return {index: size for index, size in enumerate(sizes) if size > limit}
 
 
-def _progress_of(served: Served, progress: Progress) -> list[PartitionProgress]:
-    batch, through = served.batch, next_of(served.batch)
+def _progress_of(served: Served, through: Mapping[int, int], progress: Progress) -> list[PartitionProgress]:
+    batch = served.batch
     of_requests = batch.partitions[served.requests.rows]
     rows = []
     for number, offset in {**progress.reading, **through}.items():
