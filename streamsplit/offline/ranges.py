@@ -83,7 +83,7 @@ def committed_offsets(connection: Connection, group: str, topic: str, partitions
                 answers = consumer.committed(wanted, timeout=_ASK_SECONDS)
             except KafkaException as error:
                 # An undecided transaction answers with a time-out: it means "not yet".
-                if time.monotonic() > deadline or error.args[0].code() not in _PASSING:
+                if time.monotonic() > deadline or not _passing(error.args[0]):
                     raise ServiceError(f"the offsets of {group} cannot be read: {error.args[0].str()}") from error
                 continue
             return {answer.partition: answer.offset for answer in answers if answer.offset > OFFSET_INVALID}
@@ -121,7 +121,7 @@ def _wanted(consumer: Consumer, message: Message, waiting: dict[int, Extent]) ->
     """Whether a message is a record of a stretch; notes where a stretch ends."""
     error = message.error()
     if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 # the library's own name
-        if error.retriable() or error.code() in _PASSING:
+        if _passing(error):
             return False
         # An error of the client as a whole names no topic.
         where = f"{message.topic()}: partition {message.partition()}" if message.topic() else "the topics"
@@ -135,6 +135,10 @@ def _wanted(consumer: Consumer, message: Message, waiting: dict[int, Extent]) ->
         del waiting[partition]
         consumer.pause([TopicPartition(topic, partition)])
     return error is None and offset < extent.end
+
+
+def _passing(error: KafkaError) -> bool:
+    return error.retriable() or error.code() in _PASSING
 
 
 def place_of(message: Message) -> tuple[str, int, int]:

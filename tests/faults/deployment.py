@@ -17,7 +17,7 @@ from streamsplit.core.status import Status
 from streamsplit.inference.repository import Repository
 from streamsplit.kafka.broker import DevelopmentCluster
 from streamsplit.kafka.clients import Connection
-from streamsplit.kafka.control_follower import ControlFollower
+from streamsplit.kafka.control_follower import ControlFollower, Verdict
 from streamsplit.kafka.control_log import submit
 from streamsplit.kafka.status_reader import StatusReader
 from streamsplit.kafka.topic_creation import create_topics
@@ -111,7 +111,12 @@ class Deployment:
         repository = Repository(self._models)
         pins = {label: repository.pin(label).sha256 for label in spec["arms"].values()}
         state = self.command(Kind.APPLY, {"spec": spec, "models": pins}, spec["rollout"])
-        return state if state.phase is not Phase.PREPARING else self.command(Kind.BEGIN, {}, spec["rollout"])
+        if state.phase is not Phase.PREPARING:
+            return state
+        verdict = self._submit(Kind.BEGIN, {}, spec["rollout"])
+        # A worker that is ready may have begun it in between; then ours is refused.
+        assert verdict.accepted or verdict.state.phase is not Phase.PREPARING, verdict
+        return verdict.state
 
     def turn(self, percent: float) -> State:
         """Set the candidate's weight."""
@@ -119,10 +124,13 @@ class Deployment:
 
     def command(self, kind: Kind, payload: Mapping[str, Any], rollout: str) -> State:
         """Give a command that must be accepted; returns the state behind it."""
-        command = Command(command_id=uuid.uuid4().hex, kind=kind, rollout=rollout, payload=payload, actor="test")
-        verdict = submit(self.connection, self.topics, command, timeout=20)
+        verdict = self._submit(kind, payload, rollout)
         assert verdict.accepted, verdict
         return verdict.state
+
+    def _submit(self, kind: Kind, payload: Mapping[str, Any], rollout: str) -> Verdict:
+        command = Command(command_id=uuid.uuid4().hex, kind=kind, rollout=rollout, payload=payload, actor="test")
+        return submit(self.connection, self.topics, command, timeout=20)
 
     def state(self) -> State:
         """The fold of the control log up to its end."""
