@@ -91,21 +91,21 @@ class StatusReader:
                 return
             self.poll()
 
-    def poll(self, seconds: float = _POLL_SECONDS) -> bool:
-        """Take in what arrives within so many seconds; return whether something did.
+    def poll(self, seconds: float = _POLL_SECONDS) -> list[Status]:
+        """Take in what arrives within so many seconds; return each status, older ones of a slot as well.
 
         Raises:
             ServiceError: When the topic cannot be read.
         """
         taken = [self._take(message) for message in self._consumer.consume(500, seconds)]
-        return any(taken)
+        return [status for status in taken if status is not None]
 
     def _heard_all(self) -> bool:
         return bool(self._latest) and all(
             arrival.arrived is not None or arrival.status.stopping for arrival in self._latest.values()
         )
 
-    def _take(self, message: Message) -> bool:
+    def _take(self, message: Message) -> Status | None:
         if (error := message.error()) is not None:
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 # the library's own name for it
                 self._caught_up = True
@@ -113,13 +113,14 @@ class StatusReader:
                 raise ServiceError(
                     f"the topic {self._topic} cannot be read: {error.str()}; `streamsplit topics check` says more"
                 )
-            return False
+            return None
         slot, value = (message.key() or b"").decode(errors="replace"), message.value()
         if value is None:
-            return self._latest.pop(slot, None) is not None
+            self._latest.pop(slot, None)
+            return None
         try:
             status = Status.from_dict(json.loads(value))
         except ValueError:
-            return False  # somebody else's record, or one of a program that we cannot know
+            return None  # somebody else's record, or one of a program that we cannot know
         self._latest[slot] = Arrival(status, self._clock() if self._caught_up else None)
-        return True
+        return status

@@ -13,6 +13,7 @@ import faust
 
 from streamsplit.core.errors import ServiceError
 from streamsplit.core.records import CONTROL, RawBatch
+from streamsplit.core.status import Status
 from streamsplit.inference.dispatch import Dispatcher
 from streamsplit.kafka.control_follower import ControlFollower
 from streamsplit.kafka.lane import Lane
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 _STATUS_SECONDS = 1.0
 _TEND_SECONDS = 0.25
 _FAUST_SECONDS = 5.0
-_LISTEN_SECONDS = 1.5
+_LISTEN_SECONDS = 2.0
 _STOP_SECONDS = 10.0
 
 
@@ -195,19 +196,22 @@ class Worker:
             reader.read_to_end()
             end = time.monotonic() + _LISTEN_SECONDS
             while time.monotonic() < end:
-                reader.poll()
-                other = reader.alive().get(self.incarnation.slot)
-                ours = (self.incarnation.started_ms, self.incarnation.name)
-                if other is not None and (other.started_ms, other.incarnation) < ours:
+                # Our own status may arrive right behind the other's, so that each of them counts, not the newest.
+                others = [status for status in reader.poll() if self._precedes_us(status)]
+                if others and not others[-1].stopping:
                     return (
-                        f"another process (incarnation {other.incarnation}) runs with slot {other.slot!r}: give each "
-                        "worker its own slot (STREAMSPLIT_SLOT), or stop the other one"
+                        f"another process (incarnation {others[-1].incarnation}) runs with slot {others[-1].slot!r}: "
+                        "give each worker its own slot (STREAMSPLIT_SLOT), or stop the other one"
                     )
         except ServiceError as error:
             return str(error)
         finally:
             reader.close()
         return None
+
+    def _precedes_us(self, status: Status) -> bool:
+        ours = self.incarnation
+        return status.slot == ours.slot and (status.started_ms, status.incarnation) < (ours.started_ms, ours.name)
 
     async def _serve(self) -> None:
         try:
