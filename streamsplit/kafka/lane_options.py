@@ -40,8 +40,10 @@ class LaneOptions:
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
-            "queued.min.messages": 20_000,
+            "queued.min.messages": 100_000,
             "queued.max.messages.kbytes": 65_536,
+            # A full queue is looked at again after a second by default, and is empty long before.
+            "fetch.queue.backoff.ms": 10,
             # A broker answers one connection in order: questions about offsets wait behind an idle fetch.
             "fetch.wait.max.ms": 100,
             "topic.metadata.refresh.interval.ms": 10_000,
