@@ -106,21 +106,22 @@ def count_windows(
     if not len(times):
         return ()
     windows = np.maximum(times // window_ms, _INT64_MIN // window_ms + 1)
-    keys = np.stack([windows, routing.rules.astype(np.int64), routing.arms.astype(np.int64)])
-    groups, group = np.unique(keys, axis=1, return_inverse=True)
-    group = group.reshape(-1)
-    count = groups.shape[1]
-    kinds = len(Outcome)
+    starts, window = np.unique(windows, return_inverse=True)
+    rules, arms = int(routing.rules.max()) + 2, len(arm_names)
+    cells = (window * rules + (routing.rules + 1)) * arms + routing.arms
+    groups, group = np.unique(cells, return_inverse=True)
+    count, kinds = len(groups), len(Outcome)
     outcomes = np.bincount(group * kinds + predictions.outcomes, minlength=count * kinds).reshape(count, kinds)
     own = np.bincount(group[predictions.served_by == routing.arms], minlength=count)
+    keys = np.stack([starts[groups // (rules * arms)], groups // arms % rules - 1, groups % arms]).T.tolist()
     return tuple(
         WindowCounts(
-            start=window * window_ms,
+            start=start * window_ms,
             rule=rule,
             arm=arm_names[arm],
             requests=sum(counts),
             outcomes={outcome.label: counts[outcome] for outcome in Outcome if counts[outcome]},
             served_by_arm=served,
         )
-        for (window, rule, arm), counts, served in zip(groups.T.tolist(), outcomes.tolist(), own.tolist(), strict=True)
+        for (start, rule, arm), counts, served in zip(keys, outcomes.tolist(), own.tolist(), strict=True)
     )

@@ -146,16 +146,19 @@ class Assignment:
         if reading := [TopicPartition(self._topic, number) for number in self.reading()]:
             self._consumer.resume(reading)
 
-    def accept(self, message: Message) -> bool:
-        """Note a consumed record; False where it is not to be read."""
-        number, offset = message.partition(), message.offset()
-        assert number is not None
-        assert offset is not None
-        partition = self._partitions.get(number)
-        if partition is None or partition.wait is not None:
-            return False
-        partition.position = offset + 1
-        return True
+    def accept(self, records: list[Message]) -> list[Message]:
+        """Note consumed records; those that are to be read."""
+        numbers = list(map(Message.partition, records))
+        last = dict(zip(numbers, map(Message.offset, records), strict=True))
+        reading = self.reading()
+        for number, offset in last.items():
+            assert number is not None
+            assert offset is not None
+            if number in reading:
+                reading[number].position = offset + 1
+        if last.keys() <= reading.keys():
+            return records
+        return [record for record, number in zip(records, numbers, strict=True) if number in reading]
 
     def note_end(self, event: Message) -> None:
         """The end of a partition was met."""

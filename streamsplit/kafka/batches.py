@@ -1,5 +1,7 @@
 """Consumed records as the columns of a batch, and where a batch ends."""
 
+from operator import itemgetter
+
 import numpy as np
 from confluent_kafka import Message
 
@@ -17,10 +19,10 @@ def batch_of(epoch: int, messages: list[Message]) -> RawBatch:
     count = len(messages)
     return RawBatch(
         epoch=epoch,
-        values=[message.value() for message in messages],
-        keys=[message.key() for message in messages],
-        headers=[message.headers() for message in messages],  # type: ignore[misc] # consumed headers are lists of pairs
-        partitions=np.fromiter((message.partition() for message in messages), np.int32, count),
-        offsets=np.fromiter((message.offset() for message in messages), np.int64, count),
-        timestamps=np.fromiter((message.timestamp()[1] for message in messages), np.int64, count),
+        values=list(map(Message.value, messages)),
+        keys=list(map(Message.key, messages)),
+        headers=list(map(Message.headers, messages)),  # type: ignore[arg-type] # consumed headers are lists of pairs
+        partitions=np.fromiter(map(Message.partition, messages), np.int32, count),
+        offsets=np.fromiter(map(Message.offset, messages), np.int64, count),
+        timestamps=np.fromiter(map(itemgetter(1), map(Message.timestamp, messages)), np.int64, count),
     )

@@ -14,9 +14,11 @@ other, asleep, for up to a second (confluent-kafka 2.16). A rewind is requested 
 
 import logging
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -101,7 +103,7 @@ class Lane:
         self._problem: str | None = None
         self._unopened: str | None = None
         self._average_bytes = options.batch_bytes / 100
-        self._consumed: deque[Message] = deque()
+        self._consumed: list[Message] = []
         self._delivered: deque[tuple[int, dict[int, int]]] = deque()
         self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
 
@@ -297,12 +299,16 @@ class Lane:
         self._accept(messages if epoch == self._epoch else [each for each in messages if each.error() is not None])
 
     def _accept(self, messages: list[Message]) -> None:
-        for message in messages:
-            error = message.error()
+        errors = list(map(Message.error, messages))
+        if errors.count(None) == len(errors):
+            self._consumed += self._assignment.accept(messages)
+            return
+        pairs = zip(messages, errors, strict=True)
+        self._consumed += self._assignment.accept([message for message, error in pairs if error is None])
+        for message, error in zip(messages, errors, strict=True):
             if error is None:
-                if self._assignment.accept(message):
-                    self._consumed.append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 # librdkafka's own codes begin with _
+                continue
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 # librdkafka's own codes begin with _
                 self._assignment.note_end(message)
                 self._problem = None
             else:
@@ -324,15 +330,10 @@ class Lane:
 
     def _take(self, epoch: int) -> RawBatch:
         """The next batch: what fits into its bytes, at least one record."""
-        size = 0
-        messages: list[Message] = []
-        while self._consumed:
-            length = len(self._consumed[0])
-            if messages and size + length > self._options.batch_bytes:
-                break
-            size += length
-            messages.append(self._consumed.popleft())
-        self._average_bytes = max(64.0, size / len(messages))
+        ends = list(accumulate(map(len, self._consumed)))
+        fitting = max(1, bisect_right(ends, self._options.batch_bytes))
+        messages, self._consumed = self._consumed[:fitting], self._consumed[fitting:]
+        self._average_bytes = max(64.0, ends[fitting - 1] / fitting)
         self._problem = None
         return batch_of(epoch, messages)
 

@@ -236,7 +236,7 @@ class Splitter:
     ) -> tuple[RequestColumns, list[DeadLetter], Routing]:
         """Decode and route; requests whose id or unit no audit record could hold are dead letters."""
         requests, letters = self._decoder.decode(batch, Wanted(signature.inputs, table.attributes))
-        routing = route(table, requests, [batch.keys[row] for row in requests.rows.tolist()])
+        routing = route(table, requests, _keys(batch, requests))
         if _longest(requests.ids) <= LONGEST_NAME and _longest(routing.units) <= LONGEST_NAME:
             return requests, letters, routing
         names = zip(requests.ids, routing.units, strict=True)
@@ -244,7 +244,7 @@ class Splitter:
         reason = f"its id or unit is longer than {LONGEST_NAME} bytes"
         letters += [DeadLetter(int(row), "decode", reason) for row in requests.rows[~fitting]]
         requests = requests.at(np.flatnonzero(fitting))
-        return requests, letters, route(table, requests, [batch.keys[row] for row in requests.rows.tolist()])
+        return requests, letters, route(table, requests, _keys(batch, requests))
 
     def _routing_table(self, state: State) -> RoutingTable:
         if self._table is None or self._table[0] is not state:
@@ -286,6 +286,11 @@ class Splitter:
     def _install(self, update: BreakerUpdate) -> None:
         if self._dispatcher.install(update):
             self._aborts.ask(self._serving().state)
+
+
+def _keys(batch: RawBatch, requests: RequestColumns) -> Sequence[bytes | None]:
+    everything = len(requests) == len(batch)
+    return batch.keys if everything else [batch.keys[row] for row in requests.rows.tolist()]
 
 
 def _longest(names: Sequence[bytes | None]) -> int:

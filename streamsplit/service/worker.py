@@ -135,12 +135,12 @@ class Worker:
         """What the agent `split` does with a batch."""
         assert self._serving is not None
         self._taken += 1
-        await self._to_its_end(self._take(self._serving.splitter, batch))
+        await self._to_its_end(self._in_work_thread(self._take, self._serving.splitter, batch))
 
-    async def _take(self, splitter: Splitter, batch: RawBatch) -> None:
-        await self._in_work_thread(splitter.take, batch)
+    def _take(self, splitter: Splitter, batch: RawBatch) -> None:
+        splitter.take(batch)
         if self._taken == self._delivered:
-            await self._in_work_thread(splitter.settle)
+            splitter.settle()
 
     async def observe(self, key: bytes, value: bytes) -> None:
         """What the agent `fleet` does with a status."""
