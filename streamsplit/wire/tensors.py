@@ -108,37 +108,31 @@ def unpack_elements(
     Returns:
         Object array (k, *spec.shape); rows that do not fit are meaningless.
     """
-    if spec.elements == 1:
-        return _unpack_single(raw, starts, lengths, fits).reshape(len(starts), *spec.shape)
-    column = np.empty((len(starts), spec.elements), dtype=object)
-    for row in np.flatnonzero(fits).tolist():
-        start = int(starts[row])
-        try:
-            column[row] = _read_elements(spec, raw[start : start + int(lengths[row])])
-        except DataError:
-            fits[row] = False
-    return column.reshape(len(starts), *spec.shape)
+    buffer = np.frombuffer(raw, np.uint8)
+    heads = np.lib.stride_tricks.sliding_window_view(buffer, _LENGTH.size)
+    last = len(heads) - 1
+    ends = starts + lengths
+    cursor, good = starts.copy(), fits.copy()
+    bounds = np.empty((spec.elements, 2, len(starts)), np.int64)
+    for first, behind in bounds:
+        good &= cursor + _LENGTH.size <= ends
+        first[:] = cursor + _LENGTH.size
+        behind[:] = first + heads[np.minimum(cursor, last)].view("<u4")[:, 0]
+        good &= behind <= ends
+        cursor = np.where(good, behind, 0)
+    fits &= good & (cursor == ends)
+    return _slices(raw, bounds, fits).reshape(len(starts), *spec.shape)
 
 
-def _unpack_single(
-    raw: bytes, starts: NDArray[np.int64], lengths: NDArray[np.int64], fits: NDArray[np.bool_]
-) -> NDArray[np.object_]:
-    """The same for tensors of one element, the usual case: all lengths are checked at once, each text once."""
-    column = np.empty(len(starts), dtype=object)
-    fits &= lengths >= _LENGTH.size
+def _slices(raw: bytes, bounds: NDArray[np.int64], fits: NDArray[np.bool_]) -> NDArray[np.object_]:
+    """The elements (k, elements) between the bounds (elements, 2, k); each distinct text is checked once."""
+    column = np.empty((bounds.shape[2], len(bounds)), dtype=object)
     rows = np.flatnonzero(fits)
-    if not rows.size:
-        return column
-    heads = np.lib.stride_tricks.sliding_window_view(np.frombuffer(raw, np.uint8), _LENGTH.size)[starts[rows]]
-    whole = heads.copy().view("<u4")[:, 0] == lengths[rows] - _LENGTH.size
-    fits[rows[~whole]] = False
-    rows = rows[whole]
-    first, behind = (starts[rows] + _LENGTH.size).tolist(), (starts[rows] + lengths[rows]).tolist()
-    elements = [raw[start:end] for start, end in zip(first, behind, strict=True)]
-    broken = {element for element in set(elements) if not is_utf8(element)}
-    column[rows] = elements
-    if broken:
-        fits[rows[[element in broken for element in elements]]] = False
+    for index, (first, behind) in enumerate(bounds[:, :, rows]):
+        texts = [raw[start:end] for start, end in zip(first.tolist(), behind.tolist(), strict=True)]
+        column[rows, index] = texts
+        if broken := {text for text in set(texts) if not is_utf8(text)}:
+            fits[rows[[text in broken for text in texts]]] = False
     return column
 
 
