@@ -79,6 +79,15 @@ def is_list(value: object) -> TypeGuard[Sequence[object]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
+def is_utf8(value: str) -> bool:
+    """Whether a text can be written in UTF-8: JSON escapes can make halves of characters that cannot."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Findings:
     """Collects findings while a value is read, so that all of them are shown at once."""
 

@@ -194,12 +194,38 @@ class Routing:
         buckets: int16 (m,), 0..9999; -1 without a unit.
         rules: int16 (m,), index of the matching rule; -1 is the default route.
         arms: int8 (m,), index of the assigned arm; 0 is control.
+        mirrors: Index of a candidate → int64 (k,), ascending, the requests of control that it answers too, unseen;
+            only candidates that have some. None where there is none.
     """
 
     units: Sequence[bytes | None]
     buckets: NDArray[np.int16]
     rules: NDArray[np.int16]
     arms: NDArray[np.int8]
+    mirrors: Mapping[int, NDArray[np.int64]] | None = None
+
+
+UNKNOWN, DIFFERS, AGREES = -1, 0, 1
+"""Codes of `Reflection.agrees`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reflection:
+    """What a candidate answered to the requests that were mirrored to it; nobody is shown the answers themselves.
+
+    Attributes:
+        rows: int64 (k,), ascending: the requests.
+        outcomes: int8 (k,), `Outcome` codes, as if its answers were wanted.
+        micros: int64 (k,), wall time in microseconds of the run that answered; of a run that did not finish in time
+            what it was given; 0 where none is known.
+        agrees: int8 (k,), AGREES where both arms answered and every output that is a label (an integer, a truth value
+            or a text) is control's, DIFFERS where one is not; UNKNOWN without labels, and where one arm did not answer.
+    """
+
+    rows: NDArray[np.int64]
+    outcomes: NDArray[np.int8]
+    micros: NDArray[np.int64]
+    agrees: NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +239,7 @@ class Predictions:
         outputs: For each output of the signature an array (m, *shape) of its dtype; rows with `served_by` -1 are
             meaningless. BYTES are object arrays of `bytes`.
         reasons: For rows that an arm failed, why, for a person.
+        mirrored: Index of a candidate → how it fared with the requests mirrored to it; None where nothing is mirrored.
     """
 
     served_by: NDArray[np.int8]
@@ -220,3 +247,4 @@ class Predictions:
     micros: NDArray[np.int64]
     outputs: Mapping[str, NDArray[np.generic]]
     reasons: Mapping[int, str]
+    mirrored: Mapping[int, Reflection] | None = None

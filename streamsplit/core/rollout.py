@@ -13,6 +13,10 @@ WHOLE = 10_000
 """All requests, in basis points."""
 
 
+BUDGET_SECONDS = 0.02
+"""What a mirror may delay a batch by, unless its `budget` says otherwise."""
+
+
 class Phase(enum.StrEnum):
     """Where a deployment stands (docs/design.md section 6)."""
 
@@ -95,16 +99,32 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """A share of the requests that control answers is handed to candidates too, whose answers nobody sees.
+
+    Attributes:
+        shares: Basis points of each candidate, in the order of the arms; each on its own, whatever the others have, and
+            not all 0.
+        budget_seconds: Longest time that a batch, all its answers ready, waits for its mirrored rows.
+    """
+
+    shares: tuple[int, ...]
+    budget_seconds: float = BUDGET_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A route with a condition; first match wins.
 
     Attributes:
         when: Attribute → accepted values; all must match.
         weights: Basis points of each candidate, in the order of the arms; control gets the rest.
+        mirror: What of control's rest is mirrored; None: nothing.
     """
 
     when: Mapping[str, tuple[str, ...]]
     weights: tuple[int, ...]
+    mirror: Mirror | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +137,8 @@ class Step:
         bake_seconds: Least time at this step.
         requests: Least number of candidate requests at this step.
         advance: `evidence` or `time`.
+        mirror: What of control's rest on the default route is mirrored; a pause keeps that of the step before, as it
+            keeps the weights. None: nothing.
     """
 
     weights: tuple[int, ...] = ()
@@ -124,6 +146,7 @@ class Step:
     bake_seconds: float = 0.0
     requests: int = 0
     advance: str = "evidence"
+    mirror: Mirror | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +266,13 @@ class State:
     def splitting(self) -> bool:
         """Whether candidates may answer now: weights and rules hold."""
         return self.phase in {Phase.PROGRESSING, Phase.PAUSED}
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """What is mirrored on the default route now; weights set by hand keep the mirror of the present step."""
+        if self.rollout is None or not self.splitting or self.step < 0:
+            return None
+        return self.rollout.steps[self.step].mirror
 
     @property
     def warm(self) -> tuple[Chain, ...]:

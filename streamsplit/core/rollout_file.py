@@ -10,15 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from streamsplit.core.findings import Finding, Findings, Path, is_list, show
-from streamsplit.core.rollout import Arm, Chain, Limits, ModelRef, Rollout, Rule, Unit, UnitKind
+from streamsplit.core.findings import Finding, Findings, Path, is_list, is_utf8
+from streamsplit.core.rollout import Arm, Chain, Limits, ModelRef, Rollout, Unit, UnitKind
 from streamsplit.core.rollout_limits import read_checks, read_limits
+from streamsplit.core.rollout_routes import Routes, read_routes
 from streamsplit.core.rollout_steps import NOT_BUILT, read_steps
-from streamsplit.core.weights import read_weights
 
 FIELDS = ("rollout", "salt", "arms", "unit", "routes", "steps", "mode", "judge", "limits", "checks")
 MOST_CANDIDATES = 100
-MOST_RULES = 1000
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _MODEL = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})@([A-Za-z0-9][A-Za-z0-9._-]{0,99})", re.ASCII)
@@ -72,8 +71,8 @@ def _read(spec: object, models: Mapping[str, str] | None) -> Rollout | tuple[Fin
     candidates = tuple(arm.name for arm in arms[1:])
     unit = _read_unit(found, fields.get("unit", "id"))
     # Without control nobody knows who is a candidate, and routes and steps would only be found to name none.
-    rules = _read_rules(found, fields.get("routes", ()), candidates) if arms else ()
-    steps = read_steps(found, fields.get("steps", ()), candidates, has_rules=bool(rules)) if arms else ()
+    routes = read_routes(found, fields.get("routes", ()), candidates) if arms else Routes()
+    steps = read_steps(found, fields.get("steps", ()), candidates, routes) if arms else ()
     _read_mode(found, fields.get("mode", "auto"))
     if "judge" in fields:
         found.add(("judge",), NOT_BUILT["judge"])
@@ -81,7 +80,7 @@ def _read(spec: object, models: Mapping[str, str] | None) -> Rollout | tuple[Fin
     checks = read_checks(found, fields["checks"]) if "checks" in fields else MappingProxyType({})
     if found:
         return found.all()
-    return Rollout(name, salt, arms, unit, rules, steps, limits, checks, digest=_digest(fields, arms))
+    return Rollout(name, salt, arms, unit, routes.rules, steps, limits, checks, digest=_digest(fields, arms))
 
 
 def _digest(fields: Mapping[str, object], arms: tuple[Arm, ...]) -> str:
@@ -111,15 +110,6 @@ def _read_salt(found: Findings, value: object) -> str:
         return value
     found.wrong(("salt",), value, "text that is not empty (put numbers in quotes)")
     return ""
-
-
-def is_utf8(value: str) -> bool:
-    """Whether a text can be written in UTF-8: JSON escapes can make halves of characters that cannot."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _read_arms(found: Findings, value: object, models: Mapping[str, str] | None) -> tuple[Arm, ...]:
@@ -174,49 +164,3 @@ def _read_mode(found: Findings, value: object) -> None:
         found.add(("mode",), NOT_BUILT["advise"])
     elif value != "auto":
         found.wrong(("mode",), value, "`auto`")
-
-
-def _read_rules(found: Findings, value: object, candidates: tuple[str, ...]) -> tuple[Rule, ...]:
-    if not is_list(value):
-        found.wrong(("routes",), value, "a list of routes, such as `- {when: {carrier: [UA]}, weights: {canary: 5}}`")
-        return ()
-    if len(value) > MOST_RULES:
-        found.add(("routes",), f"{len(value)} routes are too many", f"at most {MOST_RULES}")
-        return ()
-    if value and not candidates:
-        found.add(("routes",), "there is no candidate to route to", "a second arm, such as `canary`, or no routes")
-        return ()
-    rules = []
-    for index, entry in enumerate(value):
-        path: Path = ("routes", index)
-        fields = found.mapping(entry, path, ("when", "weights", "mirror"), "a route with `when` and `weights`")
-        if "mirror" in fields:
-            found.add((*path, "mirror"), NOT_BUILT["mirror"])
-        if "when" in fields:
-            when = _read_when(found, fields["when"], (*path, "when"))
-            if "weights" in fields or "mirror" not in fields:
-                rules.append(Rule(when, read_weights(found, fields.get("weights"), (*path, "weights"), candidates)))
-        elif isinstance(entry, Mapping) and index != len(value) - 1:
-            found.add(path, "a route without `when` is the default and hides those behind it", "it at the end")
-        if "when" not in fields and "weights" in fields:
-            found.add((*path, "weights"), "the weights of the default route are the steps", "them in `steps`")
-    return tuple(rules)
-
-
-def _read_when(found: Findings, value: object, path: Path) -> Mapping[str, tuple[str, ...]]:
-    conditions = found.mapping(value, path, None, "attribute → list of values")
-    if isinstance(value, Mapping) and not value:
-        found.add(path, "no attribute is named", "attribute → list of values; the default route has no `when`")
-    when = {}
-    for attribute, values in conditions.items():
-        place = (*path, attribute)
-        if not is_utf8(attribute):
-            found.add(place, "this is no text in UTF-8", "a name of an attribute")
-        if not is_list(values) or not values:
-            found.wrong(place, values, "a list of values, such as `[UA, B6]`")
-            continue
-        for index, accepted in enumerate(values):
-            if not isinstance(accepted, str) or not is_utf8(accepted):
-                found.add((*place, index), f"{show(accepted)} is no text", 'text; put it in quotes, such as `"7"`')
-        when[attribute] = tuple(accepted for accepted in values if isinstance(accepted, str))
-    return MappingProxyType(when)

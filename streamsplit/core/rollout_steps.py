@@ -4,36 +4,39 @@ from collections.abc import Mapping
 
 from streamsplit.core.findings import Findings, Path, is_list
 from streamsplit.core.quantities import QuantityError, duration, is_relative
-from streamsplit.core.rollout import Step
+from streamsplit.core.rollout import Mirror, Step
+from streamsplit.core.rollout_mirror import read_mirror
+from streamsplit.core.rollout_routes import Routes
 from streamsplit.core.weights import read_percent, read_weights
 
 _BY_HAND = "take it out; steps are walked by hand, with `streamsplit promote` and `streamsplit set weight`"
 
 NOT_BUILT = {
     "judge": f"`judge` is not built yet: no guard watches the candidate; {_BY_HAND}",
-    "mirror": "`mirror` is not built yet: no request would be mirrored; take it out",
     "holdback": f"`holdback` is not built yet: 100 % would be 100 %; {_BY_HAND}",
     "advise": f"`mode: advise` is not built yet: nobody writes decisions; {_BY_HAND}",
 }
 """Parts of the file that are known and refused, each with the sentence that says so."""
 
-FIELDS = ("weight", "weights", "for", "requests", "advance", "holdback")
+FIELDS = ("weight", "weights", "for", "requests", "advance", "mirror", "holdback")
 MOST_STEPS = 1000
 
 _STEP = "a step such as `{weight: 10}`, or `pause`"
 
 
-def read_steps(found: Findings, value: object, candidates: tuple[str, ...], *, has_rules: bool) -> tuple[Step, ...]:
+def read_steps(found: Findings, value: object, candidates: tuple[str, ...], routes: Routes) -> tuple[Step, ...]:
     """Reads the steps.
 
     Args:
         found: Collects what is wrong.
         value: What the file says.
         candidates: Names of the candidates; none for plain serving.
-        has_rules: Whether rules give weights, so that the default route may stay at 0.
+        routes: Where they give the candidates something to do, the default route may stay at 0; the default route's
+            mirror holds in every step that names none of its own.
 
     Returns:
-        The steps; for a rollout of rules alone one step of weight 0. Meaningless where something was found.
+        The steps; for a rollout of rules or a mirror alone one step of weight 0. Meaningless where something was
+        found.
     """
     if not is_list(value):
         found.wrong(("steps",), value, f"a list of steps, each {_STEP}")
@@ -45,20 +48,26 @@ def read_steps(found: Findings, value: object, candidates: tuple[str, ...], *, h
         if value:
             found.add(("steps",), "there is no candidate to walk the steps", "a second arm, such as `canary`")
         return ()
-    if not value and not has_rules:
+    if not value and not routes.rules and routes.mirror is None:
         found.add(("steps",), "there is no step, so the candidate would never answer", "a list of steps")
     if not value:
-        return (Step((0,) * len(candidates)),)
-    return tuple(_read_step(found, step, ("steps", index), candidates) for index, step in enumerate(value))
+        return (Step((0,) * len(candidates), mirror=routes.mirror),)
+    steps: list[Step] = []
+    for index, step in enumerate(value):
+        kept = steps[-1].mirror if step == "pause" and steps else routes.mirror
+        steps.append(_read_step(found, step, ("steps", index), candidates, kept))
+    return tuple(steps)
 
 
-def _read_step(found: Findings, value: object, path: Path, candidates: tuple[str, ...]) -> Step:
+def _read_step(found: Findings, value: object, path: Path, candidates: tuple[str, ...], mirror: Mirror | None) -> Step:
     if value == "pause":
-        return Step(pause=True)
+        return Step(pause=True, mirror=mirror)
     if not isinstance(value, Mapping):
         found.wrong(path, value, _STEP)
         return Step()
     fields = found.mapping(value, path, FIELDS, _STEP)
+    if "mirror" in fields:
+        mirror = read_mirror(found, fields["mirror"], (*path, "mirror"), candidates)
     if "holdback" in fields:
         found.add((*path, "holdback"), NOT_BUILT["holdback"])
     return Step(
@@ -66,6 +75,7 @@ def _read_step(found: Findings, value: object, path: Path, candidates: tuple[str
         bake_seconds=_read_bake(found, fields.get("for", "0s"), (*path, "for")),
         requests=_read_requests(found, fields.get("requests", 0), (*path, "requests")),
         advance=_read_advance(found, fields.get("advance", "evidence"), (*path, "advance")),
+        mirror=mirror,
     )
 
 

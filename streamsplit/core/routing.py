@@ -1,9 +1,12 @@
 """Which arm a request is assigned to: a pure function of its unit, its attributes and the state.
 
-    bucket = xxh64(salt + ":" + unit, seed 0) % 10000
+    hash          = xxh64(salt + ":" + unit, seed 0)
+    bucket        = hash % 10000
+    mirror bucket = hash / 10000 % 10000
 
-Candidates own ranges of buckets in file order from bucket 0, control owns the rest. docs/routing.md has test vectors,
-so that a producer in any language can predict its arm.
+Candidates own ranges of buckets in file order from bucket 0, control owns the rest. What control answers is mirrored to
+each candidate whose share is above the mirror bucket. docs/routing.md has test vectors, so that a producer in any
+language can predict both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +17,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from streamsplit.core.records import CONTROL, RequestColumns, Routing
-from streamsplit.core.rollout import WHOLE, Rule, State, Unit, UnitKind
+from streamsplit.core.rollout import BUDGET_SECONDS, WHOLE, Mirror, Rule, State, Unit, UnitKind
 
 NO_BUCKET = -1
 """Bucket of a request without a unit."""
@@ -54,6 +57,9 @@ class RoutingTable:
         columns: The rules, by attribute; empty while no candidate may answer.
         owners: int8 (rules + 1, 10000): the arm that owns each bucket under each rule; the last row is the default
             route, so that rule -1 finds it.
+        mirrors: int16 (rules + 1, candidates): the share of control's requests, in basis points, that is mirrored to
+            each candidate under each rule, the default route last; None where nothing is mirrored.
+        budget_seconds: What the mirror may delay a batch by: the shortest budget in force.
     """
 
     revision: int
@@ -63,6 +69,8 @@ class RoutingTable:
     attributes: tuple[str, ...]
     columns: tuple[RuleColumn, ...]
     owners: NDArray[np.int8]
+    mirrors: NDArray[np.int16] | None = None
+    budget_seconds: float = BUDGET_SECONDS
 
     @classmethod
     def compile(cls, state: State) -> "RoutingTable":
@@ -72,6 +80,7 @@ class RoutingTable:
         unit = rollout.unit if rollout is not None else Unit(UnitKind.ID)
         columns = tuple(_column(attribute, rules) for attribute in _named(rules))
         wanted = {column.attribute for column in columns} | ({unit.attribute} if unit.attribute else set())
+        mirrors = [*(rule.mirror for rule in rules), state.mirror]
         return cls(
             revision=state.revision,
             arms=tuple(arm.name for arm in state.arms),
@@ -80,6 +89,8 @@ class RoutingTable:
             attributes=tuple(sorted(wanted)),
             columns=columns,
             owners=np.stack([_owners(weights) for weights in (*(rule.weights for rule in rules), state.weights)]),
+            mirrors=_mirror_shares(mirrors, len(state.arms) - 1),
+            budget_seconds=min((each.budget_seconds for each in mirrors if each is not None), default=BUDGET_SECONDS),
         )
 
 
@@ -93,6 +104,11 @@ def bucket_of(salt: str, unit: bytes) -> int:
     return xxhash.xxh64_intdigest(prefix_of(salt) + unit) % WHOLE
 
 
+def mirror_bucket_of(salt: str, unit: bytes) -> int:
+    """The mirror bucket of one unit, 0..9999; it says nothing about the bucket of the same unit."""
+    return xxhash.xxh64_intdigest(prefix_of(salt) + unit) // WHOLE % WHOLE
+
+
 def route(table: RoutingTable, columns: RequestColumns, keys: Sequence[bytes | None]) -> Routing:
     """Assigns the requests of a batch to arms.
 
@@ -103,15 +119,19 @@ def route(table: RoutingTable, columns: RequestColumns, keys: Sequence[bytes | N
 
     Returns:
         The assignment. A request without a unit has bucket -1 and goes to control, whichever rule it matches; a
-        missing attribute matches no rule.
+        missing attribute matches no rule. Only what is assigned to control and has a unit is mirrored.
 
     Raises:
         KeyError: `columns` was decoded without an attribute that the table needs.
     """
     units = _units(table.unit, columns, keys)
-    buckets = _buckets(table.prefix, units)
+    hashes = _hashes(table.prefix, units)
+    buckets = _digits(hashes, units)
     rules = _match(table, columns)
-    return Routing(units=units, buckets=buckets, rules=rules, arms=assign(table, rules, buckets))
+    arms = assign(table, rules, buckets)
+    if table.mirrors is None:
+        return Routing(units, buckets, rules, arms)
+    return Routing(units, buckets, rules, arms, _mirrored(table.mirrors, rules, arms, _digits(hashes // WHOLE, units)))
 
 
 def assign(table: RoutingTable, rules: NDArray[np.int16], buckets: NDArray[np.int16]) -> NDArray[np.int8]:
@@ -130,16 +150,33 @@ def _units(unit: Unit, columns: RequestColumns, keys: Sequence[bytes | None]) ->
     return columns.attributes[unit.attribute]
 
 
-def _buckets(prefix: bytes, units: Sequence[bytes | None]) -> NDArray[np.int16]:
+def _mirrored(
+    shares: NDArray[np.int16], rules: NDArray[np.int16], arms: NDArray[np.int8], buckets: NDArray[np.int16]
+) -> Mapping[int, NDArray[np.int64]] | None:
+    """Candidate → its mirrored requests, for those that have some; `buckets` are the mirror's."""
+    open_to = (arms == CONTROL) & (buckets != NO_BUCKET)
+    found = {
+        arm: np.flatnonzero(open_to & (buckets < share[rules]))
+        for arm, share in enumerate(shares.T, start=1)
+        if share.any()
+    }
+    return {arm: rows for arm, rows in found.items() if len(rows)} or None
+
+
+def _hashes(prefix: bytes, units: Sequence[bytes | None]) -> NDArray[np.uint64]:
+    """The hashes of the units that there are."""
     digest = xxhash.xxh64_digest
-    known = [unit for unit in units if unit is not None]
     # One join and one view are cheaper than as many Python integers; digests are big-endian.
-    hashes = np.frombuffer(b"".join([digest(prefix + unit) for unit in known]), dtype=">u8")
-    buckets = (hashes % WHOLE).astype(np.int16)
-    if len(known) == len(units):
-        return buckets
+    return np.frombuffer(b"".join([digest(prefix + unit) for unit in units if unit is not None]), dtype=">u8")
+
+
+def _digits(hashes: NDArray[np.uint64], units: Sequence[bytes | None]) -> NDArray[np.int16]:
+    """The last four decimal digits of each hash: int16 (m,); `NO_BUCKET` without a unit."""
+    digits = (hashes % WHOLE).astype(np.int16)
+    if len(digits) == len(units):
+        return digits
     filled = np.full(len(units), NO_BUCKET, dtype=np.int16)
-    filled[[unit is not None for unit in units]] = buckets
+    filled[[unit is not None for unit in units]] = digits
     return filled
 
 
@@ -173,6 +210,12 @@ def _column(attribute: str, rules: Sequence[Rule]) -> RuleColumn:
             accepted[index] = False
             accepted[index, [codes[value.encode()] for value in rule.when[attribute]]] = True
     return RuleColumn(attribute, codes, accepted)
+
+
+def _mirror_shares(mirrors: Sequence[Mirror | None], candidates: int) -> NDArray[np.int16] | None:
+    if not any(mirrors):
+        return None
+    return np.array([(0,) * candidates if mirror is None else mirror.shares for mirror in mirrors], dtype=np.int16)
 
 
 def _owners(weights: Sequence[int]) -> NDArray[np.int8]:

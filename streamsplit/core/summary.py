@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.mirroring import MirrorCounts
 from streamsplit.core.records import Outcome, Predictions, Routing
 
 _INT64_MIN = -(2**63)
@@ -74,6 +75,7 @@ class Summary:
         windows: What was counted.
         undecodable: Dead letters that failed before routing.
         lost: Ranges found lost.
+        mirrored: What was counted of the mirror.
     """
 
     slot: str
@@ -85,6 +87,7 @@ class Summary:
     windows: tuple[WindowCounts, ...] = ()
     undecodable: int = 0
     lost: tuple[LostRange, ...] = ()
+    mirrored: tuple[MirrorCounts, ...] = ()
 
 
 def count_windows(

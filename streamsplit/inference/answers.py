@@ -6,10 +6,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsplit.core.records import NOBODY, Datatype, Outcome, Predictions, Signature, TensorSpec
+from streamsplit.core.records import (
+    AGREES,
+    CONTROL,
+    DIFFERS,
+    NOBODY,
+    UNKNOWN,
+    Datatype,
+    Outcome,
+    Predictions,
+    Reflection,
+    Signature,
+    TensorSpec,
+)
 from streamsplit.core.rollout import Check
 from streamsplit.inference.checks import failed_checks
 from streamsplit.inference.share import ANSWERED, RAISED, Share
+
+_FLOATING = "f"
 
 
 class Answers:
@@ -63,6 +77,35 @@ class Answers:
         self._served_by[rows] = arm
         return invalid
 
+    def reflect(self, share: Share) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
+        """Judge answers that nobody will see, once control's are known.
+
+        Args:
+            share: Rows that control was assigned.
+
+        Returns:
+            bool (k,), which rows have an answer that passes its checks, and int8 (k,), how they compare with control's:
+            AGREES, DIFFERS or UNKNOWN.
+        """
+        positions = np.flatnonzero(share.states == ANSWERED)
+        valid, agrees = np.zeros(len(share.rows), np.bool_), np.full(len(share.rows), UNKNOWN, np.int8)
+        if not len(positions):
+            return valid, agrees
+        signature = share.process.signature
+        outputs = {spec.name: share.output(spec.name)[positions] for spec in signature.outputs}
+        valid[positions] = True
+        valid[positions[list(failed_checks(outputs, signature, self._checks))]] = False
+        rows = share.rows[positions]
+        same: NDArray[np.bool_] | None = None
+        for name, mine in outputs.items():
+            if mine.dtype.kind != _FLOATING:
+                each = (mine == self._outputs[name][rows]).reshape(len(rows), -1).all(axis=1)
+                same = each if same is None else same & each
+        if same is not None:
+            both = valid[positions] & (self._served_by[rows] == CONTROL)
+            agrees[positions[both]] = np.where(same[both], AGREES, DIFFERS)
+        return valid, agrees
+
     def fall_back(self, rows: Mapping[int, str], outcome: Outcome) -> None:
         """Note that control answers some rows in the place of a candidate, and why."""
         if rows:
@@ -76,9 +119,9 @@ class Answers:
             self.reasons[row] = f"{before}control: {why}"
         self.outcomes[list(rows)] = Outcome.DEAD_LETTER
 
-    def predictions(self) -> Predictions:
-        """What has come together."""
-        return Predictions(self._served_by, self.outcomes, self._micros, self._outputs, self.reasons)
+    def predictions(self, mirrored: Mapping[int, Reflection] | None = None) -> Predictions:
+        """What has come together, and what the mirror has shown."""
+        return Predictions(self._served_by, self.outcomes, self._micros, self._outputs, self.reasons, mirrored)
 
 
 def _blank(spec: TensorSpec, rows: int) -> NDArray[Any]:

@@ -13,7 +13,7 @@ class BreakerUpdate:
         rollout: Offset of the apply that the batch was served under.
         threshold: Failed batches in a row that open a breaker.
         fell: Candidate → True where its process crashed or hung on this batch, False where it finished. Candidates
-            that were not asked are missing.
+            that were not asked are missing, and those that were still at work on mirrored rows when their budget ended.
         reasons: Candidate → why it fell.
     """
 
@@ -21,6 +21,15 @@ class BreakerUpdate:
     threshold: int
     fell: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
     reasons: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def joined(self, verdicts: Mapping[str, tuple[bool, str]]) -> "BreakerUpdate":
+        """The update with what the mirror says as well: candidate → whether it fell, and why.
+
+        A candidate has fallen on a batch when it fell on its own rows or on mirrored ones.
+        """
+        fell = {name: self.fell.get(name, False) or verdict for name, (verdict, _) in verdicts.items()}
+        reasons = {name: reason for name, (verdict, reason) in verdicts.items() if verdict}
+        return BreakerUpdate(self.rollout, self.threshold, {**self.fell, **fell}, {**reasons, **self.reasons})
 
 
 @dataclass(frozen=True, slots=True)

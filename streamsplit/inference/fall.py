@@ -5,6 +5,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from streamsplit.core.records import Outcome
+
 
 class FallKind(enum.Enum):
     """Why a process no longer answers."""
@@ -15,6 +17,17 @@ class FallKind(enum.Enum):
     KILLED = "was killed from outside"
     SUSPENDED = "was suspended from outside"
     STOPPED = "was stopped"
+
+
+OUTCOME_OF_FALL = {
+    FallKind.HANG: Outcome.FALLBACK_TIMEOUT,
+    FallKind.CRASH: Outcome.FALLBACK_ERROR,
+    FallKind.MEMORY: Outcome.FALLBACK_ERROR,
+    FallKind.KILLED: Outcome.FALLBACK_ERROR,
+    FallKind.SUSPENDED: Outcome.FALLBACK_TIMEOUT,
+    FallKind.STOPPED: Outcome.FALLBACK_LOADING,  # we did it: not counted against the candidate
+}
+"""How the rows end that a candidate was at when it fell."""
 
 
 @dataclass(frozen=True, slots=True)

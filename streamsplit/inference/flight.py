@@ -1,7 +1,7 @@
 """A batch on its way through the arms, and the promise that a candidate's failure never costs an answer.
 
 Making a flight hands every arm its share at once. `collect` waits for the shares, lets control answer what a candidate
-could not, and returns when every row is answered or found to be unservable.
+could not, and returns when every row is answered or found to be unservable, and the mirror has had its time.
 """
 
 import numpy as np
@@ -10,21 +10,13 @@ from numpy.typing import NDArray
 from streamsplit.core.records import CONTROL, Outcome
 from streamsplit.inference.answers import Answers
 from streamsplit.inference.breakers import Breakers, BreakerUpdate
-from streamsplit.inference.fall import FallKind
+from streamsplit.inference.fall import OUTCOME_OF_FALL
 from streamsplit.inference.isolation import SHORTER, Piece, Trial, isolate
 from streamsplit.inference.job import Collected, Job
+from streamsplit.inference.mirror import Mirror
 from streamsplit.inference.process import ModelProcess
 from streamsplit.inference.share import ANSWERED, RAISED, UNDECIDED, Share
 from streamsplit.inference.waiting import ControlUnavailable, KeepGoing, wait_for_control, wait_for_shares
-
-_OUTCOME_OF_FALL = {
-    FallKind.HANG: Outcome.FALLBACK_TIMEOUT,
-    FallKind.CRASH: Outcome.FALLBACK_ERROR,
-    FallKind.MEMORY: Outcome.FALLBACK_ERROR,
-    FallKind.KILLED: Outcome.FALLBACK_ERROR,
-    FallKind.SUSPENDED: Outcome.FALLBACK_TIMEOUT,
-    FallKind.STOPPED: Outcome.FALLBACK_LOADING,  # we did it: not counted against the candidate
-}
 
 
 class Flight:
@@ -58,6 +50,8 @@ class Flight:
         self._control_share: Share | None = None
         if len(rows) and control.process is not None:
             self._control_share = self._share_of_control(control.process, self._untried)
+        # The mirror comes last: whoever has to answer has begun by now.
+        self._mirror = Mirror(job, breakers, self._candidates) if job.mirrors is not None else None
 
     def collect(self, keep_going: KeepGoing) -> Collected:
         """Wait until every row is decided; to be called once.
@@ -70,7 +64,7 @@ class Flight:
             ControlUnavailable: Control cannot be loaded, or was stopped.
         """
         first = [share for share in (self._control_share, *self._candidates.values()) if share is not None]
-        wait_for_shares(first, keep_going)
+        wait_for_shares(first, keep_going, self._mirror.led if self._mirror is not None else ())
         # Once known, the signature stays: there is no need to wait for a process that is being restarted.
         signature = self._control.status.signature or wait_for_control(self._control, keep_going).signature
         answers = Answers(len(self._job.assigned), signature, self._job.checks)
@@ -81,24 +75,23 @@ class Flight:
         pieces.append(Piece(fallen, self._job.limits.run_rows))
         convicted = isolate(pieces, lambda piece: self._attempt(piece, answers, keep_going))
         answers.give_up(convicted)
-        return Collected(answers.predictions(), update)
+        if self._mirror is None:
+            return Collected(answers.predictions(), update)
+        mirrored, verdicts = self._mirror.collect(answers, keep_going)
+        return Collected(answers.predictions(mirrored), update.joined(verdicts))
 
     def _hand_over(self, index: int, breakers: Breakers) -> None:
         """Hand a candidate its rows, or note why it is not asked."""
         job = self._job
         rows = np.flatnonzero(job.assigned == index)
-        arm = job.arms[index] if 0 < index < len(job.arms) else None
-        process = arm.process if arm is not None else None
-        if job.stale:
-            self._unasked.append((rows, Outcome.FALLBACK_STALE))
-        elif arm is not None and breakers.is_open(job.rollout, arm.name):
-            self._unasked.append((rows, Outcome.FALLBACK_OPEN))
-        elif process is None:
-            self._unasked.append((rows, Outcome.FALLBACK_LOADING))
-        else:
-            self._candidates[index] = Share(
-                process, job.inputs, rows, run_rows=job.limits.run_rows, patience=job.limits.timeout_seconds
-            )
+        whom = job.whom(index, breakers)
+        if isinstance(whom, Outcome):
+            self._unasked.append((rows, whom))
+            return
+        timeout = job.limits.timeout_seconds
+        self._candidates[index] = Share(
+            whom, job.inputs, rows, run_rows=job.limits.run_rows, patience=timeout, turn=timeout
+        )
 
     def _share_of_control(self, process: ModelProcess, piece: Piece) -> Share:
         return Share(
@@ -125,7 +118,7 @@ class Flight:
                 fallen.append(_settle_candidate(share, index, answers))
                 continue
             fallen.append(share.rows)
-            outcome = _OUTCOME_OF_FALL[share.fall.kind]
+            outcome = OUTCOME_OF_FALL[share.fall.kind]
             answers.fall_back(dict.fromkeys(share.rows.tolist(), f"{arm.name}: {share.fall.reason}"), outcome)
             if outcome is not Outcome.FALLBACK_LOADING:
                 fell[arm.name] = True

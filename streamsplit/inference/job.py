@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsplit.core.records import Predictions
-from streamsplit.core.rollout import Check, Limits
+from streamsplit.core.records import Outcome, Predictions
+from streamsplit.core.rollout import BUDGET_SECONDS, Check, Limits
 from streamsplit.inference.arm import Arm
-from streamsplit.inference.breakers import BreakerUpdate
+from streamsplit.inference.breakers import Breakers, BreakerUpdate
+from streamsplit.inference.process import ModelProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,9 @@ class Job:
         limits: What a candidate may use.
         checks: Output name → condition, for all arms.
         stale: True while the control log is out of reach: candidates are not asked.
+        mirrors: Index of a candidate → int64 (k,), ascending, rows of control that it answers too, unseen; None where
+            nothing is mirrored.
+        budget_seconds: Longest time that the batch, all its answers ready, waits for the mirrored rows.
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -35,6 +39,18 @@ class Job:
     limits: Limits = field(default_factory=Limits)
     checks: Mapping[str, Check] = field(default_factory=lambda: MappingProxyType({}))
     stale: bool = False
+    mirrors: Mapping[int, NDArray[np.int64]] | None = None
+    budget_seconds: float = BUDGET_SECONDS
+
+    def whom(self, index: int, breakers: Breakers) -> ModelProcess | Outcome:
+        """The process to ask for a candidate's rows, or how they end because it is not asked."""
+        arm = self.arms[index] if 0 < index < len(self.arms) else None
+        process = arm.process if arm is not None else None
+        if self.stale:
+            return Outcome.FALLBACK_STALE
+        if arm is not None and breakers.is_open(self.rollout, arm.name):
+            return Outcome.FALLBACK_OPEN
+        return Outcome.FALLBACK_LOADING if process is None else process
 
 
 @dataclass(frozen=True, slots=True)

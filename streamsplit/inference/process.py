@@ -35,6 +35,7 @@ class ModelProcess:
 
     Attributes:
         busy: The exchange it has not finished yet; None: it is idle.
+        sign_of_life: When it last began or finished a run of that exchange, on the monotonic clock, as far as is known.
         arena: Where tensors lie.
         signature: As given.
         pid: Its process id.
@@ -43,6 +44,7 @@ class ModelProcess:
     def __init__(self, cargo_fd: int, signature: Signature, *, vetted: bool) -> None:
         self.signature = signature
         self.busy: int | None = None
+        self.sign_of_life = 0.0
         self._lock = threading.Lock()
         self._fall: Fall | None = None
         self._out_of_memory = False

@@ -1,6 +1,7 @@
 """An arm's share of a batch, handed to its process and watched from the parent."""
 
 import itertools
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,8 @@ class Share:
         prove: Whether the process must reproduce its golden records first.
         confirm: Whether it must reproduce them afterwards, if a row raised: else the process, not the row, is to blame,
             and it falls.
+        turn: Seconds in which a share that was given up must have left the process to this one.
+        start: Where its tensors may lie in the arena, in bytes: behind those that are still to be read.
 
     Attributes:
         process: As given.
@@ -43,6 +46,7 @@ class Share:
         reasons: Position in the share → why the row raised.
         proven: Whether the golden records have been reproduced for this share.
         fall: How the process came down before the share was done; None: it did not.
+        end: The first byte of the arena behind its tensors.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class Share:
         patience: float,
         prove: bool = False,
         confirm: bool = False,
+        turn: float = math.inf,
+        start: int = 0,
     ) -> None:
         self.process = process
         self.rows = rows
@@ -73,12 +79,15 @@ class Share:
             "quiet": min(_QUIET_SECONDS, patience / 20),
         }
         self._patience = patience
-        self._progress = time.monotonic()
+        self._turn = time.monotonic() + turn
         self._sent = False
         self._done = False
         self._outputs: dict[str, NDArray[Any]] = {}
         self._texts: dict[str, NDArray[Any]] = {}
-        self._take_turn()
+        self.end = start
+        # One that was given up has the time of a run, counted from the last that was heard of it.
+        self._progress = process.sign_of_life if process.busy is not None else time.monotonic()
+        self._take_turn() if process.busy is None else self.poll()
 
     @property
     def finished(self) -> bool:
@@ -88,7 +97,18 @@ class Share:
     @property
     def deadline(self) -> float:
         """When the run under way must have finished, on the monotonic clock."""
-        return self._progress + self._patience + float(self._order["quiet"])
+        deadline = self._progress + self._patience + float(self._order["quiet"])
+        return deadline if self._sent else min(deadline, self._turn)
+
+    @property
+    def progress(self) -> float:
+        """When a run last began or finished, as far as is known, on the monotonic clock."""
+        return self._progress
+
+    @property
+    def sent(self) -> bool:
+        """Whether the process has been given it."""
+        return self._sent
 
     def output(self, name: str) -> NDArray[Any]:
         """The answers, (k, *shape), valid where `states` is ANSWERED; on the arena: copy what must stay."""
@@ -108,25 +128,25 @@ class Share:
             return
         if not alive:
             self.fall = self.process.fall()
+        elif not self._sent and self.process.busy is None:
+            self._take_turn()
         elif time.monotonic() > self.deadline:
             self._lose_patience()
-        elif not self._sent:
-            self._take_turn()
 
     def _lose_patience(self) -> None:
         if self.process.suspended():
             fall = Fall(FallKind.SUSPENDED, "its process was suspended from outside")
+        elif time.monotonic() <= self._progress + self._patience:
+            fall = Fall(FallKind.HANG, "it was busy for too long with rows that were given up")
         else:
             fall = Fall(FallKind.HANG, f"no run finished within {self._patience:g} s")
         self.process.kill(fall)
         self.fall = self.process.fall()
 
     def _take_turn(self) -> None:
-        """Send the share, unless the process is still busy with one that nobody waits for any more."""
-        if self.process.busy is not None:
-            return
+        """Send the share to a process that is not busy with one that was given up."""
         signature, arena = self.process.signature, self.process.arena
-        inputs, free = reserve(signature.inputs, len(self.rows), 0)
+        inputs, free = reserve(signature.inputs, len(self.rows), self.end)
         outputs, free = reserve(signature.outputs, len(self.rows), free)
         try:
             blobs, free = write_inputs(arena, signature.inputs, self._columns, self.rows, offsets=inputs, free=free)
@@ -142,8 +162,9 @@ class Share:
             for spec in signature.outputs
             if spec.datatype is Datatype.BYTES
         }
+        self.end = free
         self._sent = True
-        self._progress = time.monotonic()
+        self._progress = self.process.sign_of_life = time.monotonic()
         if self.process.send({**self._order, "inputs": inputs, "outputs": outputs, "blobs": blobs, "free": free}):
             self.process.busy = self._order["id"]
         else:
@@ -151,7 +172,7 @@ class Share:
             self.fall = self.process.fall()
 
     def _take(self, message: Mapping[str, Any]) -> None:
-        self._progress = max(self._progress, message["at"])
+        self._progress = self.process.sign_of_life = max(self._progress, message["at"])
         if "done" in message:
             self.process.busy = None
         if message["id"] != self._order["id"] or not self._sent:

@@ -1,12 +1,13 @@
 """Waiting for model processes without ever blocking for long."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from streamsplit.core.errors import ServiceError
 from streamsplit.inference.arm import Arm
 from streamsplit.inference.process import ModelProcess, wait_readable
-from streamsplit.inference.share import Share
 
 KeepGoing = Callable[[], bool]
 """Asked about twenty times a second while we wait; False: give the batch up."""
@@ -22,25 +23,53 @@ class ControlUnavailable(ServiceError):
     """Control cannot be loaded, or was stopped; the records are fine."""
 
 
-def wait_for_shares(shares: Sequence[Share], keep_going: KeepGoing) -> None:
+class Awaited(Protocol):
+    """Rows that a model process is at."""
+
+    @property
+    def process(self) -> ModelProcess:
+        """Who answers."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come."""
+
+    @property
+    def deadline(self) -> float:
+        """When to lose patience, on the monotonic clock."""
+
+    def poll(self) -> None:
+        """Take what has come."""
+
+
+def wait_for_shares(
+    shares: Sequence[Awaited], keep_going: KeepGoing, beside: Sequence[Awaited] = (), until: float = math.inf
+) -> None:
     """Return when every share is finished; each has its own deadline.
+
+    Args:
+        shares: What is waited for.
+        keep_going: Asked while it takes long.
+        beside: What is polled as well, but not waited for.
+        until: When to return at the latest, on the monotonic clock.
 
     Raises:
         Abandoned: `keep_going` turned false.
     """
     asked = time.monotonic()
     while True:
-        for share in shares:
+        now = time.monotonic()
+        for share in (*shares, *beside):
             share.poll()
         waiting = [share for share in shares if not share.finished]
-        if not waiting:
+        if not waiting or now >= until:
             return
-        now = time.monotonic()
         if now - asked >= _TICK_SECONDS:
             asked = now
             _require(keep_going)
-        deadline = min(share.deadline for share in waiting)
-        wait_readable([share.process.fileno() for share in waiting], min(_TICK_SECONDS, deadline - now))
+        watched = [*waiting, *(share for share in beside if not share.finished)]
+        deadline = min(until, *(share.deadline for share in watched))
+        wait_readable([share.process.fileno() for share in watched], min(_TICK_SECONDS, deadline - now))
 
 
 def wait_for_control(control: Arm, keep_going: KeepGoing) -> ModelProcess:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from streamsplit.core.mirroring import count_mirrored
 from streamsplit.core.records import (
     NOBODY,
     DeadLetter,
@@ -122,6 +123,7 @@ class Sealer:
             "batches": 1,
             "commits": 1,
             **_by_arm(served.routing, served.predictions, served.provenance.arms),
+            **_by_mirror(served.predictions, served.provenance.arms),
         }
         records = tuple(each for each in outgoing if each.values)
         return Sealed(batch.epoch, served.provenance.revision, records, through, counts)
@@ -197,6 +199,9 @@ class Sealer:
             ),
             undecodable=len(served.letters),
             lost=tuple(lost for lost in _lost(progress) if lost.partition in through),
+            mirrored=count_mirrored(
+                served.window_ms, served.requests.times, served.routing, served.predictions, provenance.arms
+            ),
         )
         return self._summary_record(summary)
 
@@ -254,3 +259,12 @@ def _by_arm(routing: Routing, predictions: Predictions, arms: Sequence[str]) -> 
     unanswered = np.bincount(routing.arms[predictions.served_by != routing.arms], minlength=len(arms)).tolist()
     counts = {f"arm:{name}": count for name, count in zip(arms, assigned, strict=True)}
     return counts | {f"failed:{name}": count for name, count in zip(arms, unanswered, strict=True) if count}
+
+
+def _by_mirror(predictions: Predictions, arms: Sequence[str]) -> dict[str, int]:
+    """Requests that were mirrored to each candidate, and those of them that it did not answer."""
+    counts: dict[str, int] = {}
+    for arm, reflection in (predictions.mirrored or {}).items():
+        counts[f"mirrored:{arms[arm]}"] = len(reflection.rows)
+        counts[f"unmirrored:{arms[arm]}"] = int((reflection.outcomes != Outcome.OK).sum())
+    return counts

@@ -207,7 +207,8 @@ class Splitter:
         if signature is None:
             reason = control.status.reason if control is not None else "nothing is applied"
             raise ControlUnavailable(f"control ({chain_label(state.serving)}) is not loaded: {reason}")
-        requests, letters, routing = self._read(batch, signature, self._routing_table(state))
+        table = self._routing_table(state)
+        requests, letters, routing = self._read(batch, signature, table)
         rollout = state.rollout
         job = Job(
             inputs=requests.inputs,
@@ -217,6 +218,8 @@ class Splitter:
             limits=rollout.limits if rollout else Limits(),
             checks=rollout.checks if rollout else {},
             stale=not serving.fresh,
+            mirrors=routing.mirrors,
+            budget_seconds=table.budget_seconds,
         )
         assert control is not None
         return _UnderWay(

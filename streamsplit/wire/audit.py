@@ -1,14 +1,24 @@
 """Encodes how each request was routed and served as records of `audit`, and reads them back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsplit.core.records import NOBODY, Outcome, Predictions, RawBatch, RequestColumns, Routing
+from streamsplit.core.records import (
+    AGREES,
+    DIFFERS,
+    NOBODY,
+    UNKNOWN,
+    Outcome,
+    Predictions,
+    RawBatch,
+    Reflection,
+    RequestColumns,
+    Routing,
+)
 from streamsplit.wire.columns import Cells, LengthTable, constant, doubles, integers, looked_up, rows_of, text, varint
-from streamsplit.wire.lanes import Ints
 from streamsplit.wire.provenance import Provenance
 from streamsplit.wire.reader import RecordReader
 from streamsplit.wire.schemas import SchemaStore
@@ -17,6 +27,9 @@ _NULL = b"\0"
 _SECOND = b"\2"
 """Index of the second branch of a nullable type."""
 _OUTCOMES = len(Outcome)
+_NO_MORE, _ONE_MORE = varint(0), varint(1)
+"""How many elements of an array follow."""
+_AGREES = {UNKNOWN: _NULL, DIFFERS: _SECOND + b"\0", AGREES: _SECOND + b"\1"}
 
 
 class AuditEncoder:
@@ -67,14 +80,16 @@ class AuditEncoder:
                 constant(varint(processed_time), len(rows)),
                 integers(predictions.micros),
                 constant(_NULL, len(rows)) if scores is None else doubles(scores),
-                constant(_NULL, len(rows)),  # nothing was mirrored
+                *(() if predictions.mirrored is not None else (constant(_NO_MORE, len(rows)),)),
             ]
         )
         units = [unit or b"" for unit in routing.units]
         before = [
             _NULL if unit is None else head for unit, head in zip(routing.units, self._units.of(units), strict=True)
         ]
-        parts = (self._heads.of(requests.ids), requests.ids, before, units, tails)
+        parts = [self._heads.of(requests.ids), requests.ids, before, units, tails]
+        if predictions.mirrored is not None:
+            parts.append(_mirrored(len(rows), predictions.mirrored, provenance.arms))
         return list(map(b"".join, zip(*parts, strict=True)))
 
 
@@ -95,7 +110,25 @@ def _answers(routing: Routing, predictions: Predictions, provenance: Provenance)
     return _coded((routing.arms.astype(np.int64) * served + by) * _OUTCOMES + predictions.outcomes, words)
 
 
-def _coded(codes: Ints, encode: Callable[[int], bytes]) -> Cells:
+def _mirrored(rows: int, mirrored: Mapping[int, Reflection], arms: Sequence[str]) -> list[bytes]:
+    """The field `mirrored` of each request: an array in blocks of one element each."""
+    arrays = [_NO_MORE] * rows
+    for arm in sorted(mirrored, reverse=True):  # the block that is written last stands first
+        reflection, before = mirrored[arm], constant(_ONE_MORE + text(arms[arm]), len(mirrored[arm].rows))
+        elements = rows_of(
+            [
+                before,
+                _coded(reflection.outcomes, lambda outcome: text(Outcome(outcome).label)),
+                integers(reflection.micros),
+                _coded(reflection.agrees, lambda agrees: _NULL + _AGREES[agrees]),
+            ]
+        )
+        for row, element in zip(reflection.rows.tolist(), elements, strict=True):
+            arrays[row] = element + arrays[row]
+    return arrays
+
+
+def _coded(codes: NDArray[np.integer], encode: Callable[[int], bytes]) -> Cells:
     """Encode each distinct code once."""
     distinct, index = np.unique(codes, return_inverse=True)
     return looked_up([encode(code) for code in distinct.tolist()], index)

@@ -15,8 +15,7 @@ import fastavro
 
 from streamsplit.core.commands import FORMAT, Command, Kind, Malformed
 from streamsplit.core.errors import DataError
-from streamsplit.core.findings import Findings
-from streamsplit.core.rollout_file import is_utf8
+from streamsplit.core.findings import Findings, is_utf8
 from streamsplit.wire.framing import Frame, Framing, read_frame
 from streamsplit.wire.schemas import packaged
 

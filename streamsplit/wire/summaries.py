@@ -6,6 +6,7 @@ from typing import Any
 
 import fastavro
 
+from streamsplit.core.mirroring import MirrorCounts
 from streamsplit.core.summary import LostRange, PartitionProgress, Summary, WindowCounts
 from streamsplit.wire.reader import RecordReader
 from streamsplit.wire.schemas import SchemaStore, packaged, plain
@@ -49,7 +50,8 @@ class SummaryReader:
         partitions = tuple(PartitionProgress(**_range(each)) for each in record.pop("partitions"))
         windows = tuple(WindowCounts(**each) for each in record.pop("windows"))
         lost = tuple(LostRange(**_range(each)) for each in record.pop("lost"))
-        return Summary(**record, partitions=partitions, windows=windows, lost=lost)
+        mirrored = tuple(MirrorCounts(**each) for each in record.pop("mirrored"))
+        return Summary(**record, partitions=partitions, windows=windows, lost=lost, mirrored=mirrored)
 
 
 def _range(record: dict[str, Any]) -> dict[str, Any]:

@@ -202,7 +202,6 @@ BAD_BEYOND_SCHEMA: dict[str, tuple[object, str, str]] = {
 }
 NOT_BUILT: dict[str, tuple[object, str, str]] = {
     "judge": (changed(judge={"window": "5s"}), "judge", "`judge` is not built yet"),
-    "mirror": (changed(routes=[{"mirror": {"canary": 20, "budget": "20ms"}}]), "routes[0].mirror", "not built yet"),
     "holdback": (changed(steps=[{"weight": 100, "holdback": 5}]), "steps[0].holdback", "not built yet"),
     "advise": (changed(mode="advise"), "mode", "`mode: advise` is not built yet"),
 }
