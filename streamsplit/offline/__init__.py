@@ -5,6 +5,7 @@ universe        which requests a verification speaks of
 accounting      every request exactly one answer, in its place and order
 request_fields  id and attributes of a request, read a second way
 derivation      every arm derived again from the control log
+mirrors         what was mirrored, against what the log derives
 shares          what each step set against what it reached, and where each change cut in
 report          what was found
 verification    all of it, from columns to report

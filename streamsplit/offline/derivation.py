@@ -1,4 +1,4 @@
-"""Every arm derived again: the state at the audited revision, the request's own bytes, and the routes between."""
+"""Every arm derived again, the mirror's too: from the state at the audited revision and the request's own bytes."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from streamsplit.core.records import Outcome, RequestColumns
 from streamsplit.core.rollout import State, chain_label
 from streamsplit.core.routing import RoutingTable, route
+from streamsplit.offline import mirrors
 from streamsplit.offline.accounting import Accounts
 from streamsplit.offline.recorded import Recorded, RecordedAudits, RecordedRequests, Words, fingerprints
 from streamsplit.offline.report import Fault, Finding
@@ -76,6 +77,7 @@ def _of_requests(
     yield _at(Fault.WRONG_BUCKET, audits, routing.buckets != audits.buckets)
     yield _at(Fault.WRONG_RULE, audits, routing.rules != audits.rules)
     yield _at(Fault.WRONG_ARM, audits, ~audits.arms.same(Words(routing.arms.astype(np.int32), table.arms)))
+    yield from mirrors.findings(audits, routing, table.arms)
 
 
 def _backwards(audits: RecordedAudits) -> Finding:

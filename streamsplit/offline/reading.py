@@ -15,6 +15,7 @@ from streamsplit.kafka.topics import Topics
 from streamsplit.offline.derivation import wanted_attributes
 from streamsplit.offline.fields import Fields, RequestFields, text_bytes
 from streamsplit.offline.history import accepted, read_history
+from streamsplit.offline.mirrors import word_of
 from streamsplit.offline.ranges import Extent, committed_offsets, extents, place_of, read_range
 from streamsplit.offline.recorded import (
     NOTHING,
@@ -35,7 +36,7 @@ from streamsplit.wire.schemas import SchemaStore
 
 _TOPIC, _PARTITION, _OFFSET, _STAGE = (PREFIX + word for word in ("topic", "partition", "offset", "stage"))
 _OUTPUT = ("id", "rollout", "revision", "arm", "model", "outcome", "source_partition", "source_offset")
-_AUDIT = (*_OUTPUT, "unit", "rule", "bucket", "served_by")
+_AUDIT = (*_OUTPUT, "unit", "rule", "bucket", "served_by", "mirrored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def _audits(messages: list[Message], fields: Fields) -> RecordedAudits:
         buckets=_numbers((record["bucket"] for record in records), np.int32),
         units=_numbers((fingerprint(record["unit"]) for record in records), np.uint64),
         served_by=Words.of(record["served_by"] for record in records),
+        mirrored=Words.of(word_of(record["mirrored"]) for record in records),
     )
 
 

@@ -185,6 +185,7 @@ class RecordedAudits(_Sourced):
         served_by: k names, none for a dead letter.
         models: k labels, none for a dead letter.
         outcomes: k words.
+        mirrored: k words of `mirrors.word_of`, none where the request was not mirrored.
     """
 
     own_partitions: NDArray[np.int32]
@@ -198,6 +199,7 @@ class RecordedAudits(_Sourced):
     served_by: Words
     models: Words
     outcomes: Words
+    mirrored: Words
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class Fault(enum.Enum):
     WRONG_BUCKET = ("wrong_bucket", "wrong", "another bucket than the unit's hash")
     WRONG_RULE = ("wrong_rule", "wrong", "another route than the first that matches")
     WRONG_ARM = ("wrong_arm", "wrong", "another arm than the bucket and the weights demand")
+    WRONG_MIRROR = ("wrong_mirror", "wrong", "mirrored otherwise than the unit's hash and the shares demand")
     WRONG_SERVER = ("wrong_server", "wrong", "answered by an arm that the outcome does not allow")
     WRONG_MODEL = ("wrong_model", "wrong", "answered by another model than the arm's at that revision")
     MISPLACED = ("misplaced", "wrong", "an answer or audit in another partition than its request")
@@ -150,6 +151,25 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirrored:
+    """How a candidate fared with the requests that were mirrored to it.
+
+    Attributes:
+        arm: The candidate.
+        requests: Mirrored to it.
+        outcomes: Its outcome → requests.
+        agree: Requests where every label that it gave was control's.
+        differ: Requests where one was not.
+    """
+
+    arm: str
+    requests: int
+    outcomes: Mapping[str, int]
+    agree: int
+    differ: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """Where a change of the state came into force.
 
@@ -184,6 +204,8 @@ class Report:
         cuts: Of every revision that served a request.
         gaps: Ranges lost to retention.
         outcomes: How the audited requests ended: outcome → requests.
+        mirrors: By revision, route and candidate: of the requests that control was assigned, those that were mirrored.
+        mirrored: How each candidate fared with them.
     """
 
     spans: tuple[Span, ...]
@@ -197,6 +219,8 @@ class Report:
     cuts: tuple[Cut, ...]
     gaps: tuple[Gap, ...]
     outcomes: Mapping[str, int] = field(default_factory=dict)
+    mirrors: tuple[Share, ...] = ()
+    mirrored: tuple[Mirrored, ...] = ()
 
     def total(self, word: str) -> int:
         """The sum of all findings that count to `lost`, `doubled` or `wrong`."""
@@ -236,6 +260,8 @@ class Report:
                 for finding in self.findings
             },
             "shares": [_share_json(share) for share in self.shares],
+            "mirrors": [_share_json(share) for share in self.mirrors],
+            "mirrored": {each.arm: _mirrored_json(each) for each in self.mirrored},
             "cuts": [
                 {
                     "revision": cut.revision,
@@ -251,6 +277,15 @@ class Report:
                 for gap in self.gaps
             ],
         }
+
+
+def _mirrored_json(mirrored: Mirrored) -> dict[str, object]:
+    return {
+        "requests": mirrored.requests,
+        "outcomes": dict(mirrored.outcomes),
+        "agree": mirrored.agree,
+        "differ": mirrored.differ,
+    }
 
 
 def _share_json(share: Share) -> dict[str, object]:

@@ -1,12 +1,14 @@
 """What each weight set against what it reached, and where each change of the state cut in."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamsplit.core.rollout import WHOLE, State
+from streamsplit.offline.mirrors import to_arm
 from streamsplit.offline.recorded import RecordedAudits
 from streamsplit.offline.report import Cut, Share
 
@@ -26,6 +28,21 @@ def shares(audits: RecordedAudits, states: Mapping[int, State]) -> tuple[Share, 
         for revision, rows in _by_revision(audits)
         if revision in states
         for share in _of_revision(audits.take(rows), states[revision])
+    )
+
+
+def mirror_shares(audits: RecordedAudits, states: Mapping[int, State]) -> tuple[Share, ...]:
+    """Set and reached share of everything that is mirrored: of the requests that control was assigned.
+
+    Args:
+        audits: Those of the universe.
+        states: Revision → state; revisions that are not here are left out.
+    """
+    return tuple(
+        share
+        for revision, rows in _by_revision(audits)
+        if revision in states
+        for share in _mirrors_of_revision(audits.take(rows), states[revision])
     )
 
 
@@ -50,31 +67,56 @@ def _by_revision(audits: RecordedAudits) -> Iterator[tuple[int, NDArray[np.intp]
 
 
 def _of_revision(audits: RecordedAudits, state: State) -> Iterator[Share]:
-    candidates = [arm.name for arm in state.arms[1:]]
     if state.rollout is None or not state.splitting:
         return
-    routes = {-1: state.weights} | {rule: route.weights for rule, route in enumerate(state.rollout.rules)}
-    for rule, weights in routes.items():
-        route = audits.take((audits.rules == rule) & (audits.buckets >= 0))
-        if not len(route):
-            continue
-        units = len(np.unique(route.units))
-        for name, weight in zip(candidates, weights, strict=False):
-            taken = route.arms.equals(name)
-            lowest, highest = binomial_bound(units, weight / WHOLE)
-            units_taken = len(np.unique(route.units[taken]))
-            yield Share(
-                state.revision,
-                rule,
-                name,
-                weight,
-                requests=len(route),
-                taken=int(taken.sum()),
-                units=units,
-                units_taken=units_taken,
-                lowest=lowest,
-                highest=highest,
-            )
+    weights = {-1: state.weights} | {rule: route.weights for rule, route in enumerate(state.rollout.rules)}
+    for part in _set(state, weights):
+        route = audits.take(_has_unit(audits, part.rule))
+        if len(route):
+            yield _reached(state.revision, part, route, route.arms.equals(part.arm))
+
+
+def _mirrors_of_revision(audits: RecordedAudits, state: State) -> Iterator[Share]:
+    if state.rollout is None or not state.splitting:
+        return
+    mirrors = {-1: state.mirror} | {rule: route.mirror for rule, route in enumerate(state.rollout.rules)}
+    for part in _set(state, {rule: mirror.shares for rule, mirror in mirrors.items() if mirror}):
+        route = audits.take(_has_unit(audits, part.rule) & audits.arms.equals("control"))
+        if len(route) and part.points:
+            yield _reached(state.revision, part, route, to_arm(route.mirrored, part.arm))
+
+
+class _Part(NamedTuple):
+    rule: int
+    arm: str
+    points: int
+
+
+def _set(state: State, by_rule: Mapping[int, Sequence[int]]) -> Iterator[_Part]:
+    """Rule, candidate and basis points of all that is set."""
+    for rule, points in by_rule.items():
+        for arm, share in zip(state.arms[1:], points, strict=False):
+            yield _Part(rule, arm.name, share)
+
+
+def _has_unit(audits: RecordedAudits, rule: int) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = (audits.rules == rule) & (audits.buckets >= 0)
+    return mask
+
+
+def _reached(revision: int, part: _Part, route: RecordedAudits, taken: NDArray[np.bool_]) -> Share:
+    units = len(np.unique(route.units))
+    lowest, highest = binomial_bound(units, part.points / WHOLE)
+    return Share(
+        revision,
+        *part,
+        requests=len(route),
+        taken=int(taken.sum()),
+        units=units,
+        units_taken=len(np.unique(route.units[taken])),
+        lowest=lowest,
+        highest=highest,
+    )
 
 
 def binomial_bound(trials: int, chance: float, tail: float = TAIL) -> tuple[int, int]:

@@ -7,9 +7,10 @@ import numpy as np
 
 from streamsplit.core.records import Outcome
 from streamsplit.offline import accounting, derivation
+from streamsplit.offline.mirrors import shown
 from streamsplit.offline.recorded import Recorded
 from streamsplit.offline.report import Fault, Finding, Gap, Report, Span, merged
-from streamsplit.offline.shares import cuts, shares
+from streamsplit.offline.shares import cuts, mirror_shares, shares
 from streamsplit.offline.universe import inside
 
 
@@ -48,6 +49,8 @@ def verify(recorded: Recorded, spans: Sequence[Span], unread: Sequence[Gap] = ()
         unrouted=int((~routed).sum()),
         findings=merged(found),
         shares=shares(recorded.audits, recorded.states),
+        mirrors=mirror_shares(recorded.audits, recorded.states),
+        mirrored=shown(recorded.audits),
         cuts=cuts(recorded.audits, recorded.states, recorded.kinds),
         outcomes=recorded.audits.outcomes.counts(),
         gaps=(*accepted, *unread),

@@ -37,7 +37,10 @@ SPEC = {
     "rollout": "delay-v2",
     "arms": {"control": "delay@1", "canary": "delay@2"},
     "unit": "id",
-    "routes": [{"when": {"carrier": ["UA"]}, "weights": {"canary": 50}}],
+    "routes": [
+        {"when": {"carrier": ["UA"]}, "weights": {"canary": 50}, "mirror": {"canary": 100}},
+        {"mirror": {"canary": 30}},
+    ],
     "steps": [{"weight": 10, "for": "60s"}, {"weight": 75, "for": "60s"}],
 }
 MODELS = {"delay@1": "a" * 64, "delay@2": "b" * 64}
@@ -47,6 +50,9 @@ LOG = [
     ("set_weight", {"weights": {"canary": 25}}),
     ("abort", {}),
 ]
+MIRRORED = ("ok True", "ok False", "fallback_timeout None")
+"""How mirrored requests fare, in turns."""
+
 CUTS = {0: 0, 1: 50, 2: 200, 3: 350}
 """Revision → the first offset served under it, in every partition."""
 
@@ -77,6 +83,7 @@ def sound() -> Recorded:
     rules, buckets = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
     arms, models = [""] * len(rows), [""] * len(rows)
     units = [b""] * len(rows)
+    mirrored: list[str | None] = [None] * len(rows)
     for revision, state in states.items():
         of = np.flatnonzero(revisions == revision)
         part = RequestColumns(
@@ -87,6 +94,9 @@ def sound() -> Recorded:
         for at, unit, arm in zip(of, routing.units, routing.arms, strict=True):
             units[at], arms[at] = unit, state.arms[arm].name
             models[at] = chain_label(state.arms[arm].chain)
+        for candidate, chosen in (routing.mirrors or {}).items():
+            for row in of[chosen]:
+                mirrored[row] = f"{state.arms[candidate].name} {MIRRORED[row % 3]}"
     dead = (partitions[rows] == DEAD[0]) & (offsets[rows] == DEAD[1])
     lettered = np.flatnonzero(
         ((partitions == UNDECODABLE[0]) & (offsets == UNDECODABLE[1]))
@@ -106,6 +116,7 @@ def sound() -> Recorded:
         served_by=Words.of([None if gone else arm for arm, gone in zip(arms, dead, strict=True)]),
         models=Words.of([None if gone else model for model, gone in zip(models, dead, strict=True)]),
         outcomes=Words.of(["dead_letter" if gone else "ok" for gone in dead]),
+        mirrored=Words.of(mirrored),
     )
     live = audits.take(~dead)
     return Recorded(
@@ -200,6 +211,28 @@ def test_shares_are_reported_for_every_route_that_candidates_stood_on() -> None:
     assert 0 < shares[2, -1].taken < 300
 
 
+def test_mirrored_shares_are_of_what_control_was_assigned_and_say_how_candidates_fared() -> None:
+    recorded = sound()
+    report = verify(recorded, SPANS)
+    shares = {(share.revision, share.rule): share for share in report.mirrors}
+    assert {key: share.set for key, share in shares.items()} == {
+        (1, -1): 3000,
+        (1, 0): 10_000,
+        (2, -1): 3000,
+        (2, 0): 10_000,
+    }
+    assert all(share.within for share in shares.values())
+    assert shares[1, 0].taken == shares[1, 0].requests < 150
+    (fared,) = report.mirrored
+    assert (fared.arm, fared.requests) == ("canary", sum(share.taken for share in shares.values()))
+    assert fared.outcomes == {
+        "ok": fared.agree + fared.differ,
+        "fallback_timeout": fared.requests - fared.agree - fared.differ,
+    }
+    assert min(fared.agree, fared.differ) > 0
+    assert report.to_json()["mirrored"]["canary"]["requests"] == fared.requests  # type: ignore[index]
+
+
 AUDITED = (0, 260)
 """A request of the second weight, on the default route."""
 
@@ -221,6 +254,17 @@ def both(**values: object) -> Tamper:
     return lambda recorded, audit_row, output_row: output(**shared)(
         audit(**values)(recorded, audit_row, output_row), audit_row, output_row
     )
+
+
+def reflected(word: str | None, *, mirrored: bool) -> Tamper:
+    """Another word for the mirror of the first request of control that is mirrored, or is not."""
+
+    def tamper(recorded: Recorded, _audit: int, _output: int) -> Recorded:
+        audits = recorded.audits
+        row = int(np.flatnonzero((audits.mirrored.codes >= 0) == mirrored)[0])
+        return replace(recorded, audits=changed(audits, row, mirrored=word))
+
+    return tamper
 
 
 def swapped(recorded: Recorded, _audit: int, row: int) -> Recorded:
@@ -326,6 +370,12 @@ CASES: list[tuple[str, Tamper, set[Fault]]] = [
     ("another bucket", audit(buckets=10_001), {Fault.WRONG_BUCKET}),
     ("another rule", audit(rules=3), {Fault.WRONG_RULE}),
     ("another arm, consistently", other_arm, {Fault.WRONG_ARM}),
+    ("not mirrored although the log derives it", reflected(None, mirrored=True), {Fault.WRONG_MIRROR}),
+    ("mirrored although the log does not", reflected("canary ok True", mirrored=False), {Fault.WRONG_MIRROR}),
+    ("mirrored to another arm", reflected("other ok True", mirrored=True), {Fault.WRONG_MIRROR}),
+    ("mirrored twice", reflected("canary ok True\ncanary ok True", mirrored=True), {Fault.WRONG_MIRROR}),
+    ("an outcome no mirror has", reflected("canary dead_letter None", mirrored=True), {Fault.WRONG_MIRROR}),
+    ("agrees without an answer", reflected("canary fallback_error True", mirrored=True), {Fault.WRONG_MIRROR}),
     ("ok, but by another arm", both(served_by="nobody", models="delay@1"), {Fault.WRONG_SERVER, Fault.WRONG_MODEL}),
     ("an unknown outcome", both(outcomes="fine"), {Fault.WRONG_SERVER}),
     ("another model in both", both(models="delay@9"), {Fault.WRONG_MODEL}),
