@@ -121,8 +121,10 @@ def trial(connection: Connection, peer: Peer, work: Work, *, exactly_once: bool 
         exactly_once=exactly_once,
     )
     admin, topics = connection.admin(), [plan.source, plan.outputs, plan.audit]
-    for future in admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics]).values():
-        future.result(_ADMIN_SECONDS)
+    for future in admin.create_topics(
+        [NewTopic(topic, PARTITIONS, 1) for topic in topics], operation_timeout=_ADMIN_SECONDS
+    ).values():
+        future.result()
     try:
         result = produce(connection.brokers, plan.source, rate=None, requests=work.requests)
         if result.failed:
@@ -130,8 +132,8 @@ def trial(connection: Connection, peer: Peer, work: Work, *, exactly_once: bool 
         seconds = _serve(connection, peer, plan, len(work.requests))
         return _check(connection, plan, work, seconds)
     finally:
-        for future in admin.delete_topics(topics).values():
-            future.result(_ADMIN_SECONDS)
+        for future in admin.delete_topics(topics, operation_timeout=_ADMIN_SECONDS).values():
+            future.result()
 
 
 def _serve(connection: Connection, peer: Peer, plan: Plan, count: int) -> float:
