@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from streamsplit.cli.console import plain_table
-from streamsplit.offline.report import Cut, Report, Share
+from streamsplit.offline.report import Cut, Mirrored, Report, Share
 
 _OUTCOMES = {
     "ok": "answered by the arm it was assigned to",
@@ -33,7 +33,13 @@ def render(report: Report) -> Iterator[RenderableType]:
         yield _gaps(report)
     if report.shares:
         yield ""
-        yield _shares(report.shares)
+        yield _shares(report.shares, "Shares")
+    if report.mirrors:
+        yield ""
+        yield _shares(report.mirrors, "Mirrored, of what control was assigned")
+    if report.mirrored:
+        yield ""
+        yield _mirrored(report.mirrored)
     if report.cuts:
         yield ""
         yield _cuts(report.cuts)
@@ -83,9 +89,17 @@ def _gaps(report: Report) -> Table:
     return table
 
 
-def _shares(shares: tuple[Share, ...]) -> Table:
+def _mirrored(mirrored: tuple[Mirrored, ...]) -> Table:
+    table = plain_table("arm", "requests", "agree", "differ", "outcomes", title="How mirrored requests fared, unseen")
+    for each in mirrored:
+        outcomes = " ".join(f"{outcome}={count}" for outcome, count in sorted(each.outcomes.items()))
+        table.add_row(each.arm, str(each.requests), str(each.agree), str(each.differ), outcomes)
+    return table
+
+
+def _shares(shares: tuple[Share, ...], title: str) -> Table:
     table = plain_table(
-        "revision", "route", "arm", "set", "reached", "requests", "units", "expected units", "", title="Shares"
+        "revision", "route", "arm", "set", "reached", "requests", "units", "expected units", "", title=title
     )
     for share in shares:
         reached = f"{100 * share.taken / share.requests:.2f} %"

@@ -1,11 +1,11 @@
 """A rollout as a tree: phase, steps, what is set and what the workers really do, side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 from rich.tree import Tree
 
-from streamsplit.core.rollout import WHOLE, Phase, State, Step, chain_label
+from streamsplit.core.rollout import WHOLE, Mirror, Phase, State, Step, chain_label
 from streamsplit.core.status import ArmStatus, Status
 
 _MARKS = {
@@ -35,6 +35,15 @@ def set_shares(state: State) -> dict[str, float]:
     return {"control": (WHOLE - sum(candidates.values())) / WHOLE} | {
         name: weight / WHOLE for name, weight in candidates.items()
     }
+
+
+def mirror_shares(state: State) -> dict[str, float]:
+    """The share of control's requests on the default route that is mirrored to each candidate, 0 to 1, where there is.
+
+    Empty where the steps mirror nothing.
+    """
+    shares = state.mirror.shares if state.mirror is not None else ()
+    return {arm.name: share / WHOLE for arm, share in zip(state.arms[1:], shares, strict=False) if share}
 
 
 def rollout_tree(deployment: str, state: State, statuses: Mapping[str, Status]) -> Tree:
@@ -67,11 +76,22 @@ def _add_arms(root: Tree, state: State, statuses: Mapping[str, Status]) -> None:
         loaded = [entry for status in statuses.values() for entry in status.arms if entry.name == arm.name]
         ready = sum(entry.phase == "ready" for entry in loaded)
         branch.add(
-            f"{arm.name}  {chain_label(arm.chain)}  set {100 * weight:g} %  actual {reached}{unanswered}  "
-            f"ready in {ready} of {len(statuses)} workers"
+            f"{arm.name}  {chain_label(arm.chain)}  set {100 * weight:g} %  actual {reached}{unanswered}"
+            f"{_mirrored(arm.name, state, statuses)}  ready in {ready} of {len(statuses)} workers"
         )
     if state.previous:
         branch.add(f"kept warm for a rollback  {chain_label(state.previous)}")
+
+
+def _mirrored(arm: str, state: State, statuses: Mapping[str, Status]) -> str:
+    """What is mirrored to a candidate: the share of control's requests that is set, and the rate that is reached."""
+    share = mirror_shares(state).get(arm)
+    rate = sum(status.mirrored.get(arm, 0.0) for status in statuses.values())
+    if share is None and not rate:
+        return ""
+    missed = sum(status.unmirrored.get(arm, 0.0) for status in statuses.values())
+    of_them = f", {100 * missed / rate:.1f} % of them not in time and well" if missed and rate else ""
+    return f"  mirrored {100 * (share or 0.0):g} % of control's, actual {rate:.0f}/s{of_them}"
 
 
 def _add_steps(root: Tree, state: State) -> None:
@@ -92,13 +112,24 @@ def _step(step: Step, state: State) -> str:
         return "pause, until `streamsplit promote`"
     assert state.rollout is not None
     names = [arm.name for arm in state.rollout.arms[1:]]
-    return " ".join(f"{name}={weight / 100:g}" for name, weight in zip(names, step.weights, strict=False))
+    return " ".join([_points_text(names, step.weights), *_mirror_text(names, step.mirror)])
 
 
 def weights_text(state: State) -> str:
-    """The weights on the default route as people write them: `canary=25`."""
-    pairs = zip((arm.name for arm in state.arms[1:]), state.weights, strict=False)
-    return " ".join(f"{name}={weight / 100:g}" for name, weight in pairs)
+    """The weights on the default route as people write them, and what is mirrored: `canary=25 mirror canary=20`."""
+    names = [arm.name for arm in state.arms[1:]]
+    return " ".join([_points_text(names, state.weights), *_mirror_text(names, state.mirror)])
+
+
+def _points_text(names: Sequence[str], points: Sequence[int]) -> str:
+    return " ".join(f"{name}={share / 100:g}" for name, share in zip(names, points, strict=False))
+
+
+def _mirror_text(names: Sequence[str], mirror: Mirror | None) -> list[str]:
+    if mirror is None:
+        return []
+    mirrored = [(name, share) for name, share in zip(names, mirror.shares, strict=False) if share]
+    return ["mirror", *(f"{name}={share / 100:g}" for name, share in mirrored)]
 
 
 def _add_workers(root: Tree, state: State, statuses: Mapping[str, Status]) -> None:
@@ -130,6 +161,13 @@ def _trouble(entry: ArmStatus) -> str:
     return f"{entry.name} ({entry.model}) is {entry.phase}{reason}"
 
 
+def _plain_step(step: Step) -> dict[str, object]:
+    if step.pause:
+        return {"pause": True}
+    mirror = step.mirror.shares if step.mirror is not None else (0,) * len(step.weights)
+    return {"weights": [weight / 100 for weight in step.weights], "mirror": [share / 100 for share in mirror]}
+
+
 def picture(deployment: str, state: State, statuses: Mapping[str, Status]) -> dict[str, object]:
     """The same as plain values."""
     actual = actual_shares(statuses)
@@ -146,6 +184,8 @@ def picture(deployment: str, state: State, statuses: Mapping[str, Status]) -> di
                 "model": chain_label(arm.chain),
                 "set": round(100 * set_shares(state)[arm.name], 2),
                 "actual": round(100 * actual.get(arm.name, 0.0), 2) if actual else None,
+                "mirror": round(100 * mirror_shares(state).get(arm.name, 0.0), 2),
+                "mirrored": round(sum(status.mirrored.get(arm.name, 0.0) for status in statuses.values()), 1),
             }
             for arm in state.arms
             if arm.chain
@@ -153,8 +193,7 @@ def picture(deployment: str, state: State, statuses: Mapping[str, Status]) -> di
         "previous": chain_label(state.previous) if state.previous else None,
         "step": state.step,
         "by_hand": state.by_hand,
-        "steps": [
-            {"pause": True} if step.pause else {"weights": [weight / 100 for weight in step.weights]} for step in steps
-        ],
+        "budget_ms": round(1000 * state.mirror.budget_seconds, 3) if state.mirror is not None else None,
+        "steps": [_plain_step(step) for step in steps],
         "workers": [status.to_dict() for _, status in sorted(statuses.items())],
     }

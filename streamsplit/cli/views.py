@@ -16,7 +16,7 @@ from streamsplit.cli.environment import environment
 from streamsplit.cli.exits import NO
 from streamsplit.cli.following import present, wait_until
 from streamsplit.cli.options import Format, Output, Timeout, example
-from streamsplit.cli.tree import picture, rollout_tree, total_lag
+from streamsplit.cli.tree import picture, rollout_tree, total_lag, weights_text
 from streamsplit.core.commands import Command
 from streamsplit.core.status import Status
 from streamsplit.kafka.control_follower import ControlFollower
@@ -128,7 +128,9 @@ def disagreements(statuses: Mapping[str, Status]) -> tuple[str, ...]:
 
 
 def _workers(statuses: Mapping[str, Status]) -> Table:
-    table = plain_table("slot", "ready", "revision", "phase", "partitions", "lag", "requests/s", "arms", "reasons")
+    table = plain_table(
+        "slot", "ready", "revision", "phase", "partitions", "lag", "requests/s", "mirrored/s", "arms", "reasons"
+    )
     for slot, one in sorted(statuses.items()):
         held = [f"partition {number} waits: {why}" for number, why in sorted(one.waiting.items())]
         table.add_row(
@@ -139,6 +141,7 @@ def _workers(statuses: Mapping[str, Status]) -> Table:
             " ".join(map(str, sorted(one.reading))),
             total_lag(one),
             f"{one.rates.get('requests', 0.0):.0f}",
+            f"{sum(one.mirrored.values()):.0f}",
             " ".join(f"{arm.name}:{arm.phase}" for arm in one.arms),
             "; ".join([*one.reasons, *held]),
             style=None if one.ready else "yellow",
@@ -154,7 +157,7 @@ def history(ctx: typer.Context, output: Output = Format.TABLE) -> None:
     if output is Format.JSON:
         show_json([_plain(entry) for entry in entries])
         return
-    columns = ("revision", "time", "rollout", "command", "result", "actor", "reason")
+    columns = ("revision", "time", "rollout", "command", "result", "split", "actor", "reason")
     table = plain_table(*columns)
     for entry in entries:
         said = _plain(entry)
@@ -179,6 +182,7 @@ def _plain(entry: Entry) -> dict[str, object]:
         "payload": shown if isinstance(shown, str) or shown is None else dict(shown),
         "accepted": entry.refusal is None,
         "result": result,
+        "split": weights_text(entry.state) if entry.refusal is None and entry.state.splitting else None,
         "actor": command.actor if command else None,
         "reason": command.reason if command else None,
     }

@@ -7,11 +7,11 @@ nobody acts on it yet is told by `notes`; nothing is ignored. `rollout.schema.js
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from streamsplit.core.findings import Finding, Findings, Path, is_list, is_utf8
-from streamsplit.core.rollout import Arm, Chain, Limits, ModelRef, Rollout, Unit, UnitKind
+from streamsplit.core.rollout import WHOLE, Arm, Chain, Limits, ModelRef, Rollout, Rule, Step, Unit, UnitKind
 from streamsplit.core.rollout_limits import read_checks, read_limits
 from streamsplit.core.rollout_routes import Routes, read_routes
 from streamsplit.core.rollout_steps import NOT_BUILT, read_steps
@@ -47,7 +47,7 @@ def check(spec: object) -> tuple[Finding, ...]:
 
 
 def notes(spec: Mapping[str, object]) -> tuple[Finding, ...]:
-    """What a valid file says that nobody acts on yet: steps are walked by hand, with `streamsplit promote`."""
+    """What a valid file says to no effect: steps are walked by hand, with `streamsplit promote`."""
     found = Findings()
     by_hand = "is accepted, but nobody acts on it yet: steps are walked by hand, with `streamsplit promote`"
     if "mode" in spec:
@@ -57,7 +57,30 @@ def notes(spec: Mapping[str, object]) -> tuple[Finding, ...]:
         for name in ("for", "requests", "advance"):
             if isinstance(step, Mapping) and name in step:
                 found.add(("steps", index, name), by_hand)
+    _note_mirrors(found, spec)
     return found.all()
+
+
+def _note_mirrors(found: Findings, spec: Mapping[str, object]) -> None:
+    """Mirrors of routes and steps that leave control nothing to mirror."""
+    rollout = _read(spec, None)
+    if not isinstance(rollout, Rollout):
+        return
+    conditional = [index for index, route in enumerate(_entries(spec, "routes")) if "when" in route]
+    steps = list(_entries(spec, "steps"))
+    parts: list[tuple[Path, Rule | Step]] = [
+        *((("routes", index), rule) for index, rule in zip(conditional, rollout.rules, strict=True)),
+        *((("steps", index), step) for index, step in enumerate(rollout.steps) if steps and "mirror" in steps[index]),
+    ]
+    for path, part in parts:
+        if part.mirror is not None and sum(part.weights) == WHOLE:
+            found.add((*path, "mirror"), "mirrors nothing: only what control answers is mirrored, and that is 0 % here")
+
+
+def _entries(spec: Mapping[str, object], name: str) -> Iterator[Mapping[str, object]]:
+    """The mappings of a list, and an empty one for what is none, such as a pause."""
+    given = spec.get(name)
+    yield from (entry if isinstance(entry, Mapping) else {} for entry in (given if is_list(given) else ()))
 
 
 def _read(spec: object, models: Mapping[str, str] | None) -> Rollout | tuple[Finding, ...]:

@@ -135,6 +135,14 @@ def compose(incarnation: Incarnation, parts: Parts, tally: Tally, now: float, *,
         arms=parts.arms,
         rates=tally.rates(now, {"requests": "requests", **{f"arm:{name}": name for name in names}}),
         failed=tally.rates(now, {f"failed:{name}": name for name in names}),
+        mirrored=_of_mirror(tally, now, names, "mirrored"),
+        unmirrored=_of_mirror(tally, now, names, "unmirrored"),
         totals=tally.totals(),
         stopping=stopping,
     )
+
+
+def _of_mirror(tally: Tally, now: float, names: Sequence[str], word: str) -> dict[str, float]:
+    """Rates of the candidates that something was mirrored to lately."""
+    rates = tally.rates(now, {f"{word}:{name}": name for name in names})
+    return {name: rate for name, rate in rates.items() if rate}
