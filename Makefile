@@ -30,8 +30,8 @@ test: lint ## Every behaviour, each fault once or twice, on a real Kafka (minute
 faults: setup ## The same faults in large numbers (about an hour)
 	@$(BIN)/pytest -m faults --override-ini addopts='-ra --strict-markers --strict-config --import-mode=importlib'
 
-bench: setup ## Everything that is a time, beside the pass-through
-	@$(BIN)/python benchmarks/run.py
+bench: setup ## Everything that is a time, a rate or a size, against the goals (ARGS=--quick: minutes)
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 demo: setup ## Real flights, two models, weights turned while traffic flows, and the proof
 	@$(BIN)/python examples/demo.py

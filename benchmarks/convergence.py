@@ -11,28 +11,19 @@ the wait for the next request of the slowest partition in it. All processes shar
 """
 
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.ground import (
-    PARTITIONS,
-    Deployment,
-    application,
-    command,
-    deployment,
-    not_flowing,
-    not_prepared,
-    process,
-    wait_for,
-    workers,
-)
+from benchmarks.ground import PARTITIONS, Deployment, deployment
+from benchmarks.loads import flights
+from benchmarks.processes import process, python, workers
+from benchmarks.readiness import not_flowing, not_prepared, not_sharing, wait_for
+from benchmarks.rows import Ledger, Row
 from streamsplit.core.commands import Kind
 from streamsplit.core.errors import ServiceError
 from streamsplit.kafka.clients import Connection
@@ -43,8 +34,9 @@ from streamsplit.offline.history import read_history
 from streamsplit.offline.ranges import extents, place_of, read_range
 from streamsplit.wire.schemas import SchemaStore
 
-GOAL_MS = 500
 WORKERS = 2
+_NAMES = {Kind.SET_WEIGHT: "weight change", Kind.ABORT: "abort"}
+_SIDES = {"old_ms": "last request the old way", "new_ms": "in force on every partition"}
 _WEIGHTS = (25, 50, 75, 10)
 _APART_SECONDS = (0.2, 0.5)
 _AFTER_SECONDS = 1.0
@@ -129,58 +121,74 @@ def measure(
         rate: Requests a second.
         tell: Told how far it is.
     """
-    with deployment(connection, "bench-turns", {}) as mine:
+    with deployment(connection, "bench-turns", flights()) as mine:
         with (
             closing(StatusReader(connection, mine.topics.workers)) as reader,
-            workers(mine, WORKERS) as parent,
+            workers(mine.settings, WORKERS) as parent,
             _traffic(mine, rate),
         ):
             reader.read_to_end()
             writer, chance = mine.writer(), random.Random(1)
 
+            def missing(revision: int) -> Sequence[str]:
+                return (
+                    not_prepared(reader, revision, PARTITIONS)
+                    or not_sharing(reader, WORKERS)
+                    or not_flowing(reader, PARTITIONS)
+                )
+
             def warm(revision: int) -> None:
-                wait_for(reader, parent, lambda: not_prepared(reader, revision) or not_flowing(reader, WORKERS))
+                wait_for(reader, parent, lambda: missing(revision))
                 time.sleep(chance.uniform(*_APART_SECONDS))
 
-            issued = {
-                Kind.SET_WEIGHT: _change(writer, changes, chance, warm, tell),
-                Kind.ABORT: _abort(writer, aborts, warm, tell),
-            }
+            turns = _Turns(mine, writer, warm, tell)
+            issued = {Kind.SET_WEIGHT: turns.change(changes, chance), Kind.ABORT: turns.abort(aborts)}
             time.sleep(_AFTER_SECONDS)  # every partition must have a request behind the last command
         return _read(mine, issued)
 
 
-def _begin(writer: ControlWriter, warm: Callable[[int], None], *, retry: bool) -> None:
-    """Apply the rollout, let its candidate serve, and wait until it is warm on all workers and traffic flows."""
-    applied = writer.write(command(Kind.APPLY, application(retry=retry)))
-    warm(writer.write(command(Kind.BEGIN, apply_revision=applied)))
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """Writes commands to a deployment; each gives their offsets.
 
+    Attributes:
+        mine: The deployment.
+        writer: Of its control log.
+        warm: Waits until a revision's arms are warm on all workers and traffic flows.
+        tell: Told how far it is.
+    """
 
-def _change(
-    writer: ControlWriter, count: int, chance: random.Random, warm: Callable[[int], None], tell: Callable[[str], None]
-) -> list[int]:
-    """Turn the weight so often; the commands' offsets."""
-    if not count:
-        return []
-    _begin(writer, warm, retry=False)
-    offsets = []
-    for number in range(count):
-        weight = {"canary": _WEIGHTS[number % len(_WEIGHTS)]}
-        offsets.append(writer.write(command(Kind.SET_WEIGHT, {"weights": weight})))
-        _say_now_and_then(tell, "weight changes", len(offsets), count)
-        time.sleep(chance.uniform(*_APART_SECONDS))
-    writer.write(command(Kind.ABORT))
-    return offsets
+    mine: Deployment
+    writer: ControlWriter
+    warm: Callable[[int], None]
+    tell: Callable[[str], None]
 
+    def change(self, count: int, chance: random.Random) -> list[int]:
+        """Turn the weight so often."""
+        if not count:
+            return []
+        self._begin(retry=False)
+        offsets = []
+        for number in range(count):
+            weight = {"canary": _WEIGHTS[number % len(_WEIGHTS)]}
+            offsets.append(self.writer.write(self.mine.command(Kind.SET_WEIGHT, {"weights": weight})))
+            _say_now_and_then(self.tell, "weight changes", len(offsets), count)
+            time.sleep(chance.uniform(*_APART_SECONDS))
+        self.writer.write(self.mine.command(Kind.ABORT))
+        return offsets
 
-def _abort(writer: ControlWriter, count: int, warm: Callable[[int], None], tell: Callable[[str], None]) -> list[int]:
-    """Abort so often; the commands' offsets."""
-    offsets: list[int] = []
-    for _ in range(count):
-        _begin(writer, warm, retry=True)
-        offsets.append(writer.write(command(Kind.ABORT)))
-        _say_now_and_then(tell, "aborts", len(offsets), count)
-    return offsets
+    def abort(self, count: int) -> list[int]:
+        """Abort so often."""
+        offsets: list[int] = []
+        for _ in range(count):
+            self._begin(retry=True)
+            offsets.append(self.writer.write(self.mine.command(Kind.ABORT)))
+            _say_now_and_then(self.tell, "aborts", len(offsets), count)
+        return offsets
+
+    def _begin(self, *, retry: bool) -> None:
+        """Apply the rollout, let its candidate serve, and wait until it is warm on all workers and traffic flows."""
+        self.warm(self.mine.begin(self.mine.load.application(retry=retry), self.writer))
 
 
 def _say_now_and_then(tell: Callable[[str], None], what: str, done: int, of: int) -> None:
@@ -191,11 +199,8 @@ def _say_now_and_then(tell: Callable[[str], None], what: str, done: int, of: int
 @contextmanager
 def _traffic(of: Deployment, rate: int) -> Iterator[None]:
     """Flights at a steady rate from a process of their own."""
-    arguments = ["-m", "examples.flights", "--brokers", of.connection.brokers, "--topic", of.topics.requests]
-    with (
-        tempfile.TemporaryDirectory(prefix="streamsplit-bench-") as folder,
-        process([*arguments, "--rate", f"{rate}"], Path(folder) / "log"),
-    ):
+    where = ["--brokers", of.connection.brokers, "--topic", of.topics.requests]
+    with process(python("examples.flights", *where, "--rate", f"{rate}")):
         yield
 
 
@@ -230,3 +235,15 @@ def _trails(of: Deployment) -> list[Trail]:
             rows[partition].append((record["revision"], record["processed_time"]))
     columns = [np.array(each, np.int64).reshape(-1, 2).T for each in rows]
     return [Trail(revisions, times) for revisions, times in columns]
+
+
+def rows(found: Sequence[Convergence]) -> tuple[Row, ...]:
+    """Both ends of the cut for each kind of command; a quantile is an observed value."""
+    ledger = Ledger("convergence")
+    for each in found:
+        for side, until in _SIDES.items():
+            values = each.column(side)
+            p50, p99 = (float(np.quantile(values, share, method="inverted_cdf")) for share in (0.5, 0.99))
+            figures = {"count": len(values), "p50_ms": p50, "p99_ms": p99, "max_ms": float(values.max())}
+            ledger.add({"command": _NAMES[each.kind], "until": until}, figures)
+    return ledger.rows()

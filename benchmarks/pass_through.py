@@ -9,7 +9,8 @@ the requests' keys. It goes on until it is stopped.
 import json
 import signal
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer
@@ -19,7 +20,7 @@ from streamsplit.kafka.lane_options import LaneOptions
 from streamsplit.kafka.transaction import LARGEST_BATCH
 
 _TIMEOUT = 10.0
-_FILL_SECONDS = 1.0
+_IDLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,13 @@ class Pass:
     Attributes:
         brokers: Bootstrap servers.
         source: Topic of requests.
-        targets: Topics beginning so: `outputs`, `audit` and `summaries` are appended.
-        batch: Records in a transaction.
+        targets: Consumer group; and topics beginning so: `outputs`, `audit` and `summaries` are appended.
+        batch: Most records in a transaction.
         output_bytes: Length of an output value.
         audit_bytes: Length of an audit value.
         summary_bytes: Length of the summary, one a transaction.
+        fill_seconds: Longest wait for more records after the first.
+        headers: Whether the requests' headers go on to the outputs.
     """
 
     brokers: str
@@ -43,6 +46,12 @@ class Pass:
     output_bytes: int
     audit_bytes: int
     summary_bytes: int
+    fill_seconds: float
+    headers: bool = False
+
+    def text(self) -> str:
+        """As the command line wants it."""
+        return json.dumps(asdict(self))
 
 
 def producer_config(connection: Connection, transactional_id: str) -> dict[str, Any]:
@@ -76,8 +85,7 @@ def run(plan: Pass) -> None:
     producer.init_transactions(_TIMEOUT)
     consumer.subscribe([plan.source])
     while True:
-        messages = [each for each in consumer.consume(plan.batch, timeout=_FILL_SECONDS) if each.error() is None]
-        if messages:
+        if messages := _batch(consumer, plan):
             producer.begin_transaction()
             _write(producer, plan, messages)
             # Batches are passed on whole: the next to be read is what is to be committed.
@@ -86,12 +94,23 @@ def run(plan: Pass) -> None:
             producer.commit_transaction(_TIMEOUT)
 
 
-def _write(producer: Producer, plan: Pass, messages: list[Message]) -> None:
+def _batch(consumer: Consumer, plan: Pass) -> Sequence[Message]:
+    """The first record, and what comes within the time after it."""
+    messages = consumer.consume(1, timeout=_IDLE_SECONDS)
+    if messages and messages[0].error() is None and plan.batch > 1:
+        messages += consumer.consume(plan.batch - 1, timeout=plan.fill_seconds)
+    return [each for each in messages if each.error() is None]
+
+
+def _write(producer: Producer, plan: Pass, messages: Sequence[Message]) -> None:
     produce, outputs, audit = producer.produce, f"{plan.targets}.outputs", f"{plan.targets}.audit"
     output, record = b"x" * plan.output_bytes, b"x" * plan.audit_bytes
     for message in messages:
         key, partition = message.key(), message.partition()
-        produce(outputs, output, key, partition)  # type: ignore[arg-type] # a consumed record has a partition
+        if plan.headers:
+            produce(outputs, output, key, partition, headers=message.headers())  # type: ignore[arg-type] # as below
+        else:
+            produce(outputs, output, key, partition)  # type: ignore[arg-type] # a consumed record has a partition
         produce(audit, record, key, partition)  # type: ignore[arg-type] # as above
     produce(f"{plan.targets}.summaries", b"x" * plan.summary_bytes, b"pass", 0)
 

@@ -1,19 +1,40 @@
 """What the benchmark's figures mean, on made-up records."""
 
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
 import numpy as np
 import pytest
 
+from benchmarks import convergence, memory, throughput
+from benchmarks.arrivals import delays
 from benchmarks.convergence import Convergence, Cut, Trail, cut
-from benchmarks.pass_through import producer_config
-from benchmarks.recorded import Written, count
-from benchmarks.report import convergence_rows, throughput_rows
-from benchmarks.ruler import Reading, Stretch
-from benchmarks.throughput import PASS_THROUGH, STREAMSPLIT, Run
+from benchmarks.goals import Goal, judge, read_goals
+from benchmarks.loads import flights
+from benchmarks.memory import Sample
+from benchmarks.pass_through import Pass, consumer_config, producer_config
+from benchmarks.peers import PEERS
+from benchmarks.plot import growth, standing
+from benchmarks.recorded import count
+from benchmarks.rows import PASS_THROUGH, STREAMSPLIT, WITH_HEADERS, Ledger, Row, find, ratio, reference
+from benchmarks.ruler import Reading, Span, Stretch
+from benchmarks.run import main
+from benchmarks.stages import stages
+from benchmarks.trials import Result
+from benchmarks.wide import wide
 from streamsplit.core.commands import Kind
-from streamsplit.core.errors import ServiceError
+from streamsplit.core.errors import ServiceError, UsageError
+from streamsplit.core.status import Status
 from streamsplit.core.summary import Summary, WindowCounts
+from streamsplit.inference.repository import Repository
 from streamsplit.kafka.clients import Connection
+from streamsplit.kafka.lane_options import LaneOptions
 from streamsplit.kafka.transaction import Transaction
+
+SVG = "{http://www.w3.org/2000/svg}"
+CONNECTION = Connection("127.0.0.1:9092")
+GOAL = Goal("half", "throughput", "cpu_micros", {"subject": "a"}, "<=", 2.0, {"subject": "b"})
 
 
 def trail(*rows: tuple[int, int]) -> Trail:
@@ -25,8 +46,16 @@ def stretch(requests: int, seconds: float, cpu: float) -> Stretch:
     return Stretch.between(Reading(0.0, 0, 0, 0.0), Reading(seconds, int(seconds * 1000), requests, cpu))
 
 
-def served(of: Stretch) -> Run:
-    return Run(STREAMSPLIT, 1000, of, Written(100, 120, 300, 990, 0.1, {"ok": of.requests}))
+def rows(**values: tuple[float, ...]) -> tuple[Row, ...]:
+    """For each subject the CPU time of its repetitions."""
+    return tuple(Row("throughput", {"subject": name}, {"cpu_micros": each}) for name, each in values.items())
+
+
+def status(incarnation: str, totals: dict[str, int]) -> Status:
+    return Status("w", incarnation, 0, 0, "0", 1, "", "", ready=True, prepared=True, totals=totals)
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_cut_is_told_by_the_slowest_partition() -> None:
@@ -48,28 +77,116 @@ def test_a_partition_without_a_request_behind_the_command_has_no_cut() -> None:
         cut(1000, 5, [trail((3, 990))])
 
 
-def test_the_goal_is_held_against_the_later_end_of_the_cut() -> None:
+def test_the_goal_of_convergence_is_held_against_the_later_end_of_the_cut() -> None:
     cuts = (*[Cut(old_ms=10, new_ms=20)] * 98, Cut(400, 501), Cut(400, 600))
-    old, new = convergence_rows([Convergence(Kind.ABORT, cuts)])
-    assert (new.p50, new.p99, new.maximum) == (20, 501, 600)
-    assert (old.verdict, new.verdict) == ("", "p99 <= 500 ms: missed")
+    found = convergence.rows([Convergence(Kind.ABORT, cuts)])
+    (verdict,) = (each for each in judge(read_goals(), found, {}) if each.goal.of.get("command") == "abort")
+    assert verdict.value is not None
+    assert (verdict.value.median, verdict.word) == (501, "missed")
 
 
-def test_a_ratio_is_to_the_pass_through_of_the_same_repetition() -> None:
-    runs = [
-        Run(PASS_THROUGH, 1000, stretch(10_000, 1.0, 0.01)),
-        served(stretch(5_000, 1.0, 0.02)),
-        Run(PASS_THROUGH, 1000, stretch(2_000, 1.0, 0.01)),
-        served(stretch(1_000, 1.0, 0.02)),
-    ]
-    limit, mine = throughput_rows(runs)
-    assert (limit.rate.low, limit.rate.high, mine.rate_ratio) == (2_000, 10_000, 0.5)
-    assert (limit.cpu_micros.low, mine.cpu_ratio, mine.mean_batch) == (pytest.approx(1.0), pytest.approx(4.0), 990)
+# -- rows and ratios --------------------------------------------------------------------------------------------------
+
+
+def test_a_ratio_is_taken_within_each_repetition() -> None:
+    mine, limit = rows(a=(10.0, 2.0, 4.0), b=(20.0, 1.0, 4.0))
+    spread = ratio(mine, limit, "cpu_micros")
+    assert spread is not None
+    assert (spread.median, spread.low, spread.high) == (1.0, 0.5, 2.0)
+
+
+def test_rows_with_unequal_repetitions_have_no_ratio() -> None:
+    mine, limit = rows(a=(10.0, 2.0), b=(20.0,))
+    assert ratio(mine, limit, "cpu_micros") is None
+    assert ratio(mine, limit, "rate") is None
+
+
+def test_what_passes_headers_on_is_held_against_a_pass_through_that_does_so_too() -> None:
+    ledger = Ledger("throughput")
+    for subject in (STREAMSPLIT, PASS_THROUGH, STREAMSPLIT + WITH_HEADERS, PASS_THROUGH + WITH_HEADERS, "Quix Streams"):
+        ledger.add({"subject": subject, "load": "flights", "batch": 1000}, {"rate": 1.0})
+    found = ledger.rows()
+    limits = [None if (limit := reference(found, row)) is None else limit.case["subject"] for row in found]
+    assert limits == [PASS_THROUGH, None, PASS_THROUGH + WITH_HEADERS, None, PASS_THROUGH]
+
+
+def test_a_figure_that_no_table_knows_is_refused() -> None:
+    with pytest.raises(KeyError):
+        Ledger("throughput").add({}, {"speed": 1.0})
+
+
+# -- goals ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("values", "word"), [((4.0, 4.1, 3.9), "missed"), ((1.0, 9.0, 1.9), "met")])
+def test_a_goal_is_met_by_the_median_of_its_ratios(values: tuple[float, ...], word: str) -> None:
+    (verdict,) = judge([GOAL], rows(a=values, b=(1.0, 1.0, 1.0)), {})
+    assert verdict.word == word
+
+
+def test_a_goal_may_be_a_least_value() -> None:
+    least = replace(GOAL, comparison=">=", by=None)
+    assert [each.met for each in judge([least], rows(a=(2.0,)), {})] == [True]
+    assert [each.met for each in judge([least], rows(a=(1.9,)), {})] == [False]
+
+
+def test_a_goal_whose_row_was_left_out_says_why() -> None:
+    (verdict,) = judge([GOAL], rows(a=(1.0,)), {"b": "no Java\nlong story"})
+    assert (verdict.met, verdict.word) == (None, "not measured: no Java")
+
+
+@pytest.mark.parametrize(
+    "change", [{"bound": None}, {"comparison": "<"}, {"source": "guess"}, {"figure": "speed"}, {"x": 1}]
+)
+def test_a_goal_that_nothing_could_be_held_against_is_refused(change: dict[str, object]) -> None:
+    plain = {"name": "n", "source": "latency", "figure": "p50_ms", "of": {}, "comparison": "<=", "bound": 1.5}
+    changed = {name: value for name, value in {**plain, **change}.items() if value is not None}
+    with pytest.raises(UsageError, match=r"expected|no row has"):
+        Goal.from_dict(changed)
+
+
+def test_every_goal_speaks_of_rows_that_the_benchmark_makes() -> None:
+    subjects = {STREAMSPLIT, PASS_THROUGH, throughput.MIRRORED, *(peer.title for peer in PEERS)}
+    goals = read_goals()
+    assert len({goal.name for goal in goals}) == len(goals)
+    for goal in goals:
+        for case in (goal.of, goal.by):
+            assert case is None or case.get("subject", STREAMSPLIT) in subjects
+
+
+# -- the ruler --------------------------------------------------------------------------------------------------------
 
 
 def test_two_looks_without_a_request_between_them_are_refused() -> None:
-    with pytest.raises(ValueError, match="backlog"):
+    with pytest.raises(ServiceError, match="backlog"):
         stretch(0, 1.0, 1.0)
+
+
+def test_a_warm_up_lasts_a_share_of_the_backlog_and_some_seconds_and_ends_for_slow_systems_too() -> None:
+    span = Span(warm_share=0.2, warm_seconds=4, longest_warm_seconds=12)
+    assert not span.warm(0.5, 3.9)
+    assert not span.warm(0.1, 11.9)
+    assert span.warm(0.2, 4.0)
+    assert span.warm(0.001, 12.0)
+
+
+def test_cpu_by_stage_is_what_grew_in_every_process_by_the_requests_that_they_served() -> None:
+    statuses = [
+        status("one", {"requests": 1000, "cpu:decode": 500, "cpu:summary": 50}),
+        status("two", {"requests": 0}),
+        status("one", {"requests": 2000, "cpu:decode": 1500, "cpu:summary": 100}),
+        status("two", {"requests": 1000, "cpu:decode": 3000}),
+    ]
+    assert stages(statuses) == {"cpu:decode": 2.0, "cpu:summary": 0.025}
+
+
+def test_the_share_of_summaries_is_by_all_cpu_time_of_all_processes() -> None:
+    figures = Result(stretch(1000, 1.0, 0.005), stages={"cpu:summary": 0.1}).figures()
+    assert figures["summary_share"] == pytest.approx(0.02)
+
+
+def test_stages_that_no_worker_counts_are_no_figures() -> None:
+    assert stages([status("one", {"requests": 0}), status("one", {"requests": 10})]) == {}
 
 
 def test_requests_are_counted_by_outcome_and_by_assigned_arm() -> None:
@@ -81,6 +198,99 @@ def test_requests_are_counted_by_outcome_and_by_assigned_arm() -> None:
     assert (dict(outcomes), dict(arms)) == ({"ok": 22, "fallback_loading": 2}, {"control": 18, "canary": 6})
 
 
+# -- latency and memory -----------------------------------------------------------------------------------------------
+
+
+def test_the_nth_output_of_a_partition_answers_its_nth_request() -> None:
+    sent = [np.array([1_000_000, 2_000_000, 9_000_000], np.int64), np.array([5_000_000], np.int64)]
+    arrived = [np.array([4_000_000, 4_000_000, 20_000_000], np.int64), np.array([6_500_000], np.int64)]
+    assert delays(sent, arrived, 2_000_000, 9_000_000).tolist() == [2.0, 1.5]
+
+
+def test_a_missing_output_ends_the_measurement_of_latency() -> None:
+    sent = [np.array([1, 2], np.int64)]
+    with pytest.raises(ServiceError, match="1 outputs arrived of 2"):
+        delays(sent, [np.array([3], np.int64)], 0, 10)
+
+
+def test_growth_of_memory_leaves_the_first_tenth_out() -> None:
+    samples = [Sample(number, 10.0 if number < 10 else 100.0 + number / 10) for number in range(1, 101)]
+    whole = memory.rows("flights", samples)[0]
+    assert whole.figures["rss_mb"] == (110.0,)
+    assert whole.figures["rss_growth"][0] == pytest.approx(109.5 / 101.5)
+
+
+def test_a_run_too_short_to_speak_of_growth_is_refused() -> None:
+    with pytest.raises(ServiceError, match="longer"):
+        memory.rows("flights", [Sample(1, 1.0)])
+
+
+# -- equal conditions -------------------------------------------------------------------------------------------------
+
+
 def test_the_pass_through_writes_with_the_settings_of_a_worker() -> None:
-    connection = Connection("127.0.0.1:9092")
-    assert producer_config(connection, "x") == Transaction(connection, "x", 8.0)._config
+    assert producer_config(CONNECTION, "x") == Transaction(CONNECTION, "x", 8.0)._config
+
+
+def test_the_pass_through_reads_with_the_settings_of_a_worker_but_for_where_it_starts_and_who_it_is() -> None:
+    plan = Pass("127.0.0.1:9092", "requests", "group", 1000, 1, 1, 1, 1.0)
+    lane = {**CONNECTION.client_config(), **LaneOptions("requests", "group", "w", static=False).consumer_config()}
+    assert consumer_config(CONNECTION, plan) == {**lane, "auto.offset.reset": "earliest"}
+
+
+def test_arms_beside_control_get_ten_percent_each() -> None:
+    spec = flights().application(candidates=3)["spec"]
+    assert isinstance(spec, dict)
+    assert spec["steps"][0] == {"weights": {"canary": 10, "second": 10, "third": 10}}
+
+
+def test_control_alone_is_served_plainly() -> None:
+    spec = flights().application(candidates=0)["spec"]
+    assert isinstance(spec, dict)
+    assert "steps" not in spec
+
+
+def test_the_models_of_large_tensors_are_such_as_a_worker_loads(tmp_path: Path) -> None:
+    load = wide(tmp_path, 800)
+    repository = Repository(tmp_path)
+    assert repository.manifest(load.control).signature == repository.manifest(load.candidate).signature
+    assert repository.manifest(load.control).signature.inputs[0].elements * 8 == 800
+    assert repository.pin(load.candidate).sha256
+    (key, value), *_ = load.records(1)
+    assert key == b"key-0"
+    assert len(value) > 800
+
+
+# -- the command line and the drawings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [["--only", "speed"], ["--requests", "10"], ["--aborts", "-1"], ["--workers", "0"]])
+def test_a_wrong_number_is_refused_before_anything_starts(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(wrong)
+    assert ended.value.code == 2
+    assert wrong[0] in capsys.readouterr().err
+
+
+def test_drawings_show_every_row_and_every_place_of_an_axis() -> None:
+    flat, grown = Ledger("throughput"), Ledger("scale")
+    for subject in (STREAMSPLIT, PASS_THROUGH, "Quix <Streams>"):
+        flat.add({"subject": subject, "load": "flights", "batch": 1000}, {"cpu_micros": 5.0, "rate": 1e5})
+    for at in (1, 2, 4):
+        grown.add({"axis": "workers", "at": at}, {"cpu_micros": 5.0 + at})
+    drawings = [standing(flat.rows()), growth(grown.rows())]
+    bars, panels = (ET.fromstring(drawing) for drawing in drawings)  # noqa: S314 # our own drawings
+    assert [text.text for text in bars.iter(f"{SVG}text")].count("Quix <Streams> (1000)") == 1
+    assert len(list(panels.iter(f"{SVG}circle"))) == 3
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    assert standing(()) == ""
+    assert growth(()) == ""
+
+
+def test_rows_are_found_by_their_whole_case() -> None:
+    found = rows(a=(1.0,), b=(2.0,))
+    assert find(found, "throughput", {"subject": "b"}) is found[1]
+    assert find(found, "throughput", {}) is None
+    assert find(found, "latency", {"subject": "b"}) is None
