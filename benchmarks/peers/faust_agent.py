@@ -75,4 +75,6 @@ def application(plan: Plan) -> faust.App:
 if __name__ == "__main__":
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    faust.Worker(application(Plan.parse(sys.argv[1])), loop=loop, loglevel="WARN").execute_from_commandline()
+    faust.Worker(
+        application(Plan.parse(sys.argv[1])), loop=loop, loglevel="WARN", quiet=True
+    ).execute_from_commandline()

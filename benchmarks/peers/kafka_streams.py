@@ -56,7 +56,7 @@ class KafkaStreams:
         classes = _classes()
         if (classes / _DONE).exists():
             return
-        tell(f"building the Kafka Streams application into {classes.parent} (150 MB of jars, once)")
+        tell(f"building the Kafka Streams application into {classes.parent} (150 MB of jars are fetched once)")
         libraries = classpath(_jar_folder(), _jars())
         compiler = next(each for each in libraries.split(os.pathsep) if Path(each).name.startswith(_COMPILER))
         shutil.rmtree(classes, ignore_errors=True)
@@ -72,7 +72,7 @@ class KafkaStreams:
             str(find_java()),
             "--enable-native-access=ALL-UNNAMED",
             "-Dorg.apache.avro.fastread=true",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
             "-cp",
             os.pathsep.join([str(_classes()), *jars]),
             "splitting.Main",

@@ -1,7 +1,6 @@
 """Peers written in Python: one runs beside StreamSplit, the others in an environment of their own."""
 
 import sys
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +52,7 @@ class PythonPeer:
         if not self.own_environment or (home / _DONE).exists():
             return
         tell(f"installing what peers need into {home} (about a minute, once)")
-        venv.create(home, with_pip=True, clear=True)
+        cache.call([sys.executable, "-m", "venv", "--clear", str(home)], "making an environment")
         pip = [str(_python(home)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         cache.call([*pip, "--require-hashes", "-r", str(REQUIREMENTS)], f"installing {REQUIREMENTS.name}")
         (home / _DONE).touch()

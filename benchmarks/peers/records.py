@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +50,7 @@ class Served(NamedTuple):
     bucket: int
     arm: str
     model: str
-    tensors: list[Record]
+    tensors: Sequence[Record]
     micros: int
     finished: int
 

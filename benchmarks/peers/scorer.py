@@ -1,7 +1,7 @@
 """Two arms in this process: routes requests by the hash of their id, runs ONNX Runtime, writes the answers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,14 +37,12 @@ class _Arm:
         self._inputs = [(each.name, _DATATYPES[each.type]) for each in self._session.get_inputs()]
         self._outputs = [_Output(each.name, _DATATYPES[each.type]) for each in self._session.get_outputs()]
 
-    def run(self, requests: Sequence[Record]) -> list[list[Record]]:
-        """The output tensors of each request."""
+    def run(self, requests: Sequence[Record]) -> Iterator[tuple[Record, ...]]:
+        """Answer at once; the output tensors of each request are made as they are asked for."""
         inputs = [{tensor["name"]: tensor["data"] for tensor in request["inputs"]} for request in requests]
         feed = {name: _column(datatype, [each[name] for each in inputs]) for name, datatype in self._inputs}
-        columns = [
-            _tensors(output, array) for output, array in zip(self._outputs, self._session.run(None, feed), strict=True)
-        ]
-        return [list(row) for row in zip(*columns, strict=True)]
+        arrays = self._session.run(None, feed)
+        return zip(*map(_tensors, self._outputs, arrays), strict=True)
 
 
 def _column(datatype: str, data: Sequence[bytes]) -> np.ndarray[Any, Any]:
@@ -55,15 +53,13 @@ def _column(datatype: str, data: Sequence[bytes]) -> np.ndarray[Any, Any]:
     return np.frombuffer(b"".join(data), dtype=kind).reshape(len(data), -1)
 
 
-def _tensors(output: _Output, array: np.ndarray[Any, Any]) -> list[Record]:
+def _tensors(output: _Output, array: np.ndarray[Any, Any]) -> Iterator[Record]:
     """The rows of an output, each as a tensor of the wire."""
     shape, raw = list(array.shape[1:]), array.tobytes()
     width = array[0].size * _WIDTHS[output.datatype]
     name, datatype = output
-    return [
-        {"name": name, "datatype": datatype, "shape": shape, "data": raw[start : start + width]}
-        for start in range(0, len(raw), width)
-    ]
+    for start in range(0, len(raw), width):
+        yield {"name": name, "datatype": datatype, "shape": shape, "data": raw[start : start + width]}
 
 
 class Scorer:
