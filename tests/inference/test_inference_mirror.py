@@ -170,18 +170,22 @@ def test_a_hang_delays_by_the_budget_and_is_killed_when_its_time_is_over(models:
         assert outcomes(shadow([control, canary], {"x": np.array([1, 1])}, [0])) == ["ok"]
 
 
+def turns_of_milliseconds(control: Any, canary: Any) -> int:
+    """Turns of the loop that take more than 5 ms on this machine."""
+    turns = 1000
+    while True:
+        one = shadow([control, canary], {"x": np.array([turns])}, [0], limits=Limits(timeout_seconds=10.0))
+        if reflection(one).micros[0] > 5_000:
+            return turns
+        turns *= 2
+
+
 def test_a_late_shadow_that_is_at_work_keeps_what_it_answered_in_time(models: Any) -> None:
     models.put_constant("constant@1", answer=7.0)
     models.put_looper("loop@2")
     rows, limits = 2000, Limits(timeout_seconds=10.0, run_rows=1)
     with models.running("constant@1") as control, models.running("loop@2", name="canary") as canary:
-        turns = 1000
-        while True:  # runs that take some milliseconds on this machine
-            one = shadow([control, canary], {"x": np.array([turns])}, [0], limits=limits)
-            if reflection(one).micros[0] > 5_000:
-                break
-            turns *= 2
-        x = np.full(rows, turns)
+        x = np.full(rows, turns_of_milliseconds(control, canary))
         collected = shadow([control, canary], {"x": x}, range(rows), 0.3, limits=limits)
         freed = shadow([control, canary], {"x": np.array([1])}, [0], limits=Limits(timeout_seconds=60.0))
     ended = outcomes(collected)
@@ -220,7 +224,22 @@ def test_mirrored_rows_end_as_the_arms_own_when_its_process_falls_on_these(model
     assert collected.update.fell == {"canary": True}
 
 
-def test_own_rows_behind_a_given_up_shadow_wait_no_longer_than_the_timeout(models: Any) -> None:
+def test_own_rows_behind_a_shadow_that_is_still_at_work_wait_no_longer_than_the_timeout(models: Any) -> None:
+    models.put_constant("constant@1", answer=7.0)
+    models.put_looper("loop@2")
+    rows, limits = 4000, Limits(timeout_seconds=0.5, run_rows=1)
+    with models.running("constant@1") as control, models.running("loop@2", name="canary") as canary:
+        x = np.full(rows, turns_of_milliseconds(control, canary))  # more than ten seconds of work
+        shadow([control, canary], {"x": x}, range(rows), 0.01, limits=limits)
+        began = time.monotonic()
+        collected = shadow([control, canary], {"x": np.array([1, 1])}, [1], assigned=[1, 0], limits=limits)
+        assert time.monotonic() - began < 5 * limits.timeout_seconds
+    assert collected.predictions.outputs["y"].tolist() == [7.0, 7.0]
+    assert collected.predictions.outcomes.tolist() == [Outcome.FALLBACK_TIMEOUT, Outcome.OK]
+    assert "busy for too long with rows that were given up" in collected.predictions.reasons[0]
+
+
+def test_own_rows_behind_a_shadow_that_hangs_wait_no_longer_than_the_timeout(models: Any) -> None:
     models.put_constant("constant@1", answer=7.0)
     models.put_looper("loop@2")
     limits = Limits(timeout_seconds=0.5)
