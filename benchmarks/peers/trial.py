@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined] # its documented place
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # their documented place
 
 from benchmarks.digits import digit_requests, write_models
 from benchmarks.peers import PEERS, Peer, Plan, named, tell_stderr
@@ -121,10 +121,9 @@ def trial(connection: Connection, peer: Peer, work: Work, *, exactly_once: bool 
         exactly_once=exactly_once,
     )
     admin, topics = connection.admin(), [plan.source, plan.outputs, plan.audit]
-    for future in admin.create_topics(
-        [NewTopic(topic, PARTITIONS, 1) for topic in topics], operation_timeout=_ADMIN_SECONDS
-    ).values():
+    for future in admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics]).values():
         future.result()
+    _await_topics(admin, topics)
     try:
         result = produce(connection.brokers, plan.source, rate=None, requests=work.requests)
         if result.failed:
@@ -134,6 +133,15 @@ def trial(connection: Connection, peer: Peer, work: Work, *, exactly_once: bool 
     finally:
         for future in admin.delete_topics(topics, operation_timeout=_ADMIN_SECONDS).values():
             future.result()
+
+
+def _await_topics(admin: AdminClient, topics: Sequence[str]) -> None:
+    """Return when the brokers show new topics, which is a moment after they made them."""
+    deadline = time.monotonic() + _ADMIN_SECONDS
+    while missing := set(topics) - admin.list_topics(timeout=_ADMIN_SECONDS).topics.keys():
+        if time.monotonic() > deadline:
+            raise ServiceError(f"the brokers do not show {', '.join(sorted(missing))}, which they made")
+        time.sleep(_LOOK_SECONDS)
 
 
 def _serve(connection: Connection, peer: Peer, plan: Plan, count: int) -> float:
