@@ -1,6 +1,7 @@
 """Backlogs: topics full of requests, written once and read by every row that wants the same."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -94,26 +95,29 @@ def fill(connection: Connection, topic: str, records: Sequence[Record], count: i
         raise ServiceError(f"{count - written} of {count} requests could not be written to {topic}")
 
 
-class Held:
-    """A backlog that nobody sees before it is released: written in a transaction that stays open until then.
+@contextmanager
+def held(connection: Connection, topic: str, load: Load, count: int) -> Iterator[tuple[Backlog, Callable[[], None]]]:
+    """A backlog of its own that nobody sees before it is released: written in a transaction that is open until then.
 
     Args:
         connection: The brokers.
-        topic: Where to.
-        records: What is repeated.
+        topic: Where to; gone at the end.
+        load: What is in it.
         count: How many requests.
+
+    Yields:
+        The backlog, and what lets read-committed consumers see it.
     """
-
-    def __init__(self, connection: Connection, topic: str, records: Sequence[Record], count: int) -> None:
-        self._producer = _producer(connection, transactional_id=topic, transaction_timeout_ms=_HELD_MS)
-        self._producer.init_transactions(_FLUSH_SECONDS)
-        self._producer.begin_transaction()
-        _produce(self._producer, topic, islice(cycle(records), count), None)
-        self._producer.flush(_FLUSH_SECONDS)
-
-    def release(self) -> None:
-        """Let read-committed consumers see it."""
-        self._producer.commit_transaction(_FLUSH_SECONDS)
+    make(connection, {topic: PARTITIONS})
+    try:
+        producer = _producer(connection, transactional_id=topic, transaction_timeout_ms=_HELD_MS)
+        producer.init_transactions(_FLUSH_SECONDS)
+        producer.begin_transaction()
+        _produce(producer, topic, islice(cycle(load.records(min(count, DISTINCT))), count), None)
+        producer.flush(_FLUSH_SECONDS)
+        yield Backlog(topic, load, count, PARTITIONS), lambda: producer.commit_transaction(_FLUSH_SECONDS)
+    finally:
+        remove(connection, topic)
 
 
 def _producer(connection: Connection, **settings: object) -> Producer:

@@ -1,5 +1,6 @@
 """Resident memory of a worker, without its model processes, over a long run that is fed on the way."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def rows(load: str, samples: Sequence[Sample]) -> tuple[Row, ...]:
     late = median(each.rss_mb for each in samples if each.requests >= 0.9 * total)
     figures = {"rss_mb": max(each.rss_mb for each in samples), "rss_growth": late / early, "count": total}
     whole.add({"subject": STREAMSPLIT, "load": load}, figures)
-    for each in samples[:: max(1, len(samples) // _POINTS)]:
+    for each in samples[:: math.ceil(len(samples) / _POINTS)]:
         path.add({"axis": "requests served", "at": each.requests}, {"rss_mb": each.rss_mb})
     return whole.rows() + path.rows()
 

@@ -69,7 +69,7 @@ class Report:
                 table.add_row(*line)
             console.print(table)
         for name, reason in self.left_out.items():
-            console.print(f"left out: {name}: {reason}", markup=False, highlight=False)
+            console.print(f"left out: {name}: {reason.splitlines()[0]}", markup=False, highlight=False)
         console.print(self.machine.sentence(), highlight=False)
 
     def save(self, path: Path) -> None:

@@ -79,11 +79,9 @@ class Spread:
         return cls(median(values), min(values), max(values))
 
     def text(self, places: int) -> str:
-        """As `median (low to high)`, or the value alone where all are the same."""
-        middle = f"{self.median:,.{places}f}"
-        if self.low == self.high:
-            return middle
-        return f"{middle} ({self.low:,.{places}f} to {self.high:,.{places}f})"
+        """As `median (low to high)`, or the median alone where all read the same."""
+        middle, low, high = (f"{value:,.{places}f}" for value in (self.median, self.low, self.high))
+        return middle if low == high else f"{middle} ({low} to {high})"
 
 
 @dataclass(frozen=True, slots=True)

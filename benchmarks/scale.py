@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.backlog import Backlog, Backlogs, Held
-from benchmarks.ground import PARTITIONS, make, remove
+from benchmarks.backlog import Backlogs, held
+from benchmarks.ground import PARTITIONS
 from benchmarks.loads import Load
 from benchmarks.rows import PASS_THROUGH, Ledger, Row
 from benchmarks.ruler import Span
@@ -53,7 +53,6 @@ class _Point:
     """One condition, and every place on an axis that it is."""
 
     places: tuple[tuple[str, int], ...]
-    partitions: int
     trial: Trial
 
 
@@ -79,7 +78,7 @@ def measure(
                 continue
             what = " and ".join(f"{axis} {at}" for axis, at in places)
             try:
-                result = streamsplit(connection, replace(point.trial, name=f"{point.trial.name}-{number}"))
+                result = _run(connection, replace(point.trial, name=f"{point.trial.name}-{number}"))
             except ServiceError as error:
                 failed[what] = f"failed: {error}"
                 tell(f"{what}: {error}")
@@ -112,21 +111,32 @@ def _points(backlogs: Backlogs, plan: Plan) -> Iterator[_Point]:
     """The plain condition first: one worker, 4 partitions, two arms, batches of 1000."""
     base = backlogs.of(plan.load, plan.requests)
     plain = Trial("scale", base, span=plan.span)
-    shared = (("workers", 1), ("partitions", PARTITIONS), ("arms", 2), ("batch", DEFAULT_BATCH))
-    yield _Point(shared, PARTITIONS, plain)
+    yield _Point((("workers", 1), ("partitions", PARTITIONS), ("arms", 2), ("batch", DEFAULT_BATCH)), plain)
     for count in plan.workers:
         if count != 1:
-            yield _Point((("workers", count),), PARTITIONS, replace(plain, name=f"scale-w{count}", workers=count))
+            yield _Point((("workers", count),), replace(plain, name=f"scale-w{count}", workers=count))
     for count in plan.partitions:
         if count != PARTITIONS:
             backlog = backlogs.of(plan.load, plan.requests, partitions=count)
-            yield _Point((("partitions", count),), count, replace(plain, name=f"scale-p{count}", backlog=backlog))
+            yield _Point((("partitions", count),), replace(plain, name=f"scale-p{count}", backlog=backlog))
     for count in plan.arms:
         if count != 2:
-            yield _Point((("arms", count),), PARTITIONS, replace(plain, name=f"scale-a{count}", candidates=count - 1))
+            yield _Point((("arms", count),), replace(plain, name=f"scale-a{count}", candidates=count - 1))
     for count in plan.batches:
         if count != DEFAULT_BATCH:
-            yield _Point((("batch", count),), PARTITIONS, replace(plain, name=f"scale-b{count}", batch=count))
+            yield _Point((("batch", count),), replace(plain, name=f"scale-b{count}", batch=count))
+
+
+def _run(connection: Connection, trial: Trial) -> Result:
+    """A repetition. Several workers get a backlog of their own, shown to them once they have shared its partitions.
+
+    Raises:
+        ServiceError: It failed.
+    """
+    if trial.workers == 1:
+        return streamsplit(connection, trial)
+    with held(connection, f"bench-{trial.name}", trial.backlog.load, trial.backlog.count) as (backlog, release):
+        return streamsplit(connection, replace(trial, backlog=backlog, release=release))
 
 
 def _tensor(connection: Connection, plan: Plan, size: int, ledger: Ledger, tell: Callable[[str], None]) -> None:
@@ -135,22 +145,17 @@ def _tensor(connection: Connection, plan: Plan, size: int, ledger: Ledger, tell:
     Raises:
         ServiceError: One of them failed.
     """
-    count, topic = min(_MOST_WIDE, plan.requests, _WIDE_BYTES // size), f"bench-wide-{size}"
-    # A few thousand requests would be served before the candidate is warm; so they are shown to the worker then.
-    span = replace(plan.span, warm_seconds=0.0)
-    make(connection, {topic: PARTITIONS})
-    try:
-        with tempfile.TemporaryDirectory(prefix="streamsplit-bench-") as folder:
-            load = wide(Path(folder), size)
-            backlog = Backlog(topic, load, count, PARTITIONS)
-            held = Held(connection, topic, load.records(count), count)
-            trial = Trial(f"scale-t{size}", backlog, span=span, release=held.release)
+    count, name = min(_MOST_WIDE, plan.requests, _WIDE_BYTES // size), f"scale-t{size}"
+    span = replace(plan.span, warm_seconds=0.0)  # these backlogs are short
+    with tempfile.TemporaryDirectory(prefix="streamsplit-bench-") as folder:
+        load = wide(Path(folder), size)
+        # A few thousand requests would be served before the candidate is warm.
+        with held(connection, f"bench-{name}", load, count) as (backlog, release):
+            trial = Trial(name, backlog, span=span, release=release)
             result = streamsplit(connection, trial)
             assert result.written is not None
-            ledger.add({"axis": "tensor bytes", "at": size}, _figures(result))
-            tell(f"tensors of {size} bytes: {_line(result)}")
-            limit = replace(trial, name=f"scale-t{size}-pass", batch=max(1, round(result.written.batch)))
+            limit = replace(trial, name=f"{name}-pass", batch=max(1, round(result.written.batch)))
             passed = pass_through(connection, limit, result.written)
-            ledger.add({"axis": f"{PASS_THROUGH}, tensor bytes", "at": size}, _figures(passed))
-    finally:
-        remove(connection, topic)
+    ledger.add({"axis": "tensor bytes", "at": size}, _figures(result))
+    ledger.add({"axis": f"{PASS_THROUGH}, tensor bytes", "at": size}, _figures(passed))
+    tell(f"tensors of {size} bytes: {_line(result)}")

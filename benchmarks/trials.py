@@ -35,7 +35,8 @@ class Trial:
         workers: How many processes of StreamSplit.
         candidates: Arms beside control.
         mirror: Whether 20 % are mirrored.
-        release: Makes a backlog visible that is held back until every arm is warm; None where it is there.
+        release: Lets workers see a backlog that is held back until every arm is warm and all of them have partitions;
+            None where it is there to begin with.
     """
 
     name: str
@@ -109,7 +110,7 @@ def _measured(mine: Deployment, trial: Trial, application: Mapping[str, object])
             return not (not_prepared(reader, revision, mine.partitions) or not_sharing(reader, trial.workers))
 
         if trial.release is not None:
-            wait_for(reader, started, lambda: not_prepared(reader, revision, mine.partitions))
+            wait_for(reader, started, lambda: () if ready() else ("some are not warm, or have no partitions",))
             trial.release()
         watch = Watch(reader)
         stretch = ruler.measure(started, trial.backlog.count, trial.span, ready=ready, meanwhile=watch.poll)
