@@ -9,6 +9,7 @@ acknowledged when all that it sent has been.
 import asyncio
 import sys
 import tempfile
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any
 
 import faust
@@ -59,15 +60,21 @@ def application(plan: Plan) -> faust.App:
     @app.agent(requests, name="split")
     async def split(stream: Any) -> None:
         async for events in stream.take_events(plan.batch, within=_FILL_SECONDS):
-            messages = [event.message for event in events]
-            sources = [Source(each.partition, each.offset, int(each.timestamp * 1000)) for each in messages]
-            encoded = scorer.many([event.value for event in events], sources)
-            sent = []
-            for message, (output, record) in zip(messages, encoded, strict=True):
-                target = {"key": message.key, "partition": message.partition}
-                sent.append(await outputs.send(value=output, **target))
-                sent.append(await audit.send(value=record, **target))
-            await asyncio.gather(*sent)
+            try:
+                await asyncio.gather(*[sent async for sent in answer(events)])
+            except Exception as error:
+                # Faust acknowledges a batch that its agent failed on, and goes on behind it.
+                await app.crash(error)
+                raise
+
+    async def answer(events: Sequence[Any]) -> AsyncIterator[Awaitable[Any]]:
+        messages = [event.message for event in events]
+        sources = [Source(each.partition, each.offset, int(each.timestamp * 1000)) for each in messages]
+        encoded = scorer.many([event.value for event in events], sources)
+        for message, (output, record) in zip(messages, encoded, strict=True):
+            target = {"key": message.key, "partition": message.partition}
+            yield await outputs.send(value=output, **target)
+            yield await audit.send(value=record, **target)
 
     return app
 
