@@ -92,6 +92,14 @@ GOOD: dict[str, dict[str, Any]] = {
     "a key split without steps": changed(steps=None),
     "a default route that says nothing": changed(routes=[*FILE["routes"], {}]),
     "blue-green": changed(steps=[{"weight": 100}]),
+    "a shadow": changed(routes=[*FILE["routes"], {"mirror": {"canary": "0.5%", "budget": "1.5s"}}], steps=None),
+    "a shadow of one segment": changed(routes=[{"when": {"a": ["b"]}, "mirror": {"canary": 100}}], steps=None),
+    "a segment with weights and mirror": changed(
+        routes=[{"when": {"a": ["b"]}, "weights": {"canary": 5}, "mirror": {"canary": 20}}]
+    ),
+    "a mirror that ends with a step": changed(
+        routes=[{"mirror": {"canary": 20}}], steps=[{"weight": 0}, {"weight": 10, "mirror": {"canary": 0}}]
+    ),
     "a ramp that goes down": changed(steps=[{"weight": 50}, {"weight": 5}]),
     "a smallest share": changed(steps=[{"weight": 0.01}]),
     "a percentage in text": changed(steps=[{"weight": "12.5%"}, {"weight": "0.07"}]),
@@ -138,6 +146,22 @@ BAD: dict[str, tuple[object, str, str]] = {
         "put it in quotes",
     ),
     "no condition": (changed(routes=[{"when": {}, "weights": {"canary": 1}}]), "routes[0].when", "no attribute"),
+    "a mirror of nobody": (changed(routes=[{"mirror": {"budget": "20ms"}}]), "routes[0].mirror", "no arm is named"),
+    "a mirror to control": (
+        changed(routes=[{"mirror": {"control": 5}}]),
+        "routes[0].mirror.control",
+        "control answers",
+    ),
+    "a budget without unit": (
+        changed(steps=[{"weight": 1, "mirror": {"canary": 20, "budget": 20}}]),
+        "steps[0].mirror.budget",
+        "such as `200ms`",
+    ),
+    "a relative mirror": (
+        changed(routes=[{"when": {"a": ["b"]}, "mirror": {"canary": "1:2"}}]),
+        "routes[0].mirror.canary",
+        "no percentage",
+    ),
     "weights of the default route": (changed(routes=[{"weights": {"canary": 5}}]), "routes[0].weights", "`steps`"),
     "a misspelt pause": (changed(steps=["paus"]), "steps[0]", "or `pause`"),
     "a step without weight": (changed(steps=[{"for": "1s"}]), "steps[0]", "either `weight` or `weights`"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from streamsplit.core.rollout import Phase, State
+from streamsplit.core.rollout import Arm, Phase, Rollout, State, Unit, UnitKind
 from streamsplit.core.status import ArmStatus
 from streamsplit.kafka.control_follower import ControlView
 from streamsplit.kafka.lane import Progress
@@ -59,6 +59,17 @@ def test_a_worker_that_stops_or_has_not_joined_is_not_ready() -> None:
     me = Incarnation("worker-0", "a", 1)
     assert not compose(me, SERVING, Tally(), 0.0, stopping=True).ready
     assert not compose(me, replace(SERVING, progress=None), Tally(), 0.0, stopping=False).ready
+
+
+def test_mirrored_rates_name_the_candidates_that_had_some() -> None:
+    rollout = Rollout("x", "x", (Arm("control", ()), Arm("canary", ()), Arm("idle", ())), Unit(UnitKind.ID))
+    state = State(phase=Phase.PROGRESSING, rollout=rollout)
+    tally = Tally()
+    tally.add(100.0, {"requests": 50, "mirrored:canary": 20, "unmirrored:canary": 5})
+    parts = replace(SERVING, view=replace(VIEW, state=state))
+    status = compose(Incarnation.now("w"), parts, tally, 101.0, stopping=False)
+    assert (status.mirrored, status.unmirrored) == ({"canary": 4.0}, {"canary": 1.0})
+    assert status.totals["mirrored:canary"] == 20
 
 
 def test_records_that_wait_while_nothing_moves_are_a_stall() -> None:

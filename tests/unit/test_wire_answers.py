@@ -1,6 +1,7 @@
 """Outputs and audit are encoded from columns; fastavro reads exactly what went in."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import fastavro
@@ -10,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamsplit.core.errors import DataError
-from streamsplit.core.records import Datatype, Outcome, Predictions, RawBatch, RequestColumns, Routing, TensorSpec
+from streamsplit.core.records import (
+    AGREES,
+    DIFFERS,
+    UNKNOWN,
+    Datatype,
+    Outcome,
+    Predictions,
+    RawBatch,
+    Reflection,
+    RequestColumns,
+    Routing,
+    TensorSpec,
+)
 from streamsplit.wire.audit import AuditEncoder, AuditReader
 from streamsplit.wire.columns import integers, rows_of, varint
 from streamsplit.wire.framing import confluent_header
@@ -165,6 +178,57 @@ def test_audit_is_what_fastavro_reads(rows: list[dict[str, Any]], now: int, scor
             "score": each["score"] if scored else None,
             "mirrored": [],
         }
+
+
+MIRRORED = st.tuples(
+    st.sampled_from([outcome for outcome in Outcome if outcome is not Outcome.DEAD_LETTER]),
+    st.integers(0, 2**62),
+    st.sampled_from([UNKNOWN, DIFFERS, AGREES]),
+)
+WORD_OF_AGREES = {UNKNOWN: None, DIFFERS: False, AGREES: True}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(row, min_size=1, max_size=12),
+    st.lists(st.dictionaries(st.sampled_from(range(1, len(ARMS))), MIRRORED), min_size=12, max_size=12),
+)
+def test_mirrored_requests_are_what_fastavro_reads(
+    rows: list[dict[str, Any]], mirrored: list[dict[int, tuple[Outcome, int, int]]]
+) -> None:
+    case = Case(rows)
+    reflections = {}
+    for arm in range(1, len(ARMS)):
+        chosen = [index for index in range(len(rows)) if arm in mirrored[index]]
+        columns = list(zip(*(mirrored[index][arm] for index in chosen), strict=True)) or [(), (), ()]
+        if chosen:
+            reflections[arm] = Reflection(
+                np.array(chosen, np.int64),
+                np.array(columns[0], np.int8),
+                np.array(columns[1], np.int64),
+                np.array(columns[2], np.int8),
+            )
+    values = AuditEncoder(packaged("audit").header).encode(
+        case.batch,
+        case.requests,
+        case.routing,
+        replace(case.predictions, mirrored=reflections),
+        provenance(),
+        processed_time=9,
+    )
+    for index, (each, value) in enumerate(zip(rows, values, strict=True)):
+        read = fastavro_reads("audit", value)
+        assert (read["id"], read["source_offset"]) == (each["id"], each["offset"])
+        assert read["mirrored"] == [
+            {
+                "arm": ARMS[arm],
+                "outcome": outcome.label,
+                "inference_micros": micros,
+                "score": None,
+                "agrees": WORD_OF_AGREES[agrees],
+            }
+            for arm, (outcome, micros, agrees) in sorted(mirrored[index].items())
+        ]
 
 
 ROW: dict[str, Any] = {

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamsplit.core.mirroring import MirrorCounts
 from streamsplit.core.records import Outcome, Predictions, Routing
 from streamsplit.core.summary import LostRange, PartitionProgress, Summary, WindowCounts, count_windows
 from streamsplit.wire.schemas import SchemaStore, packaged
@@ -62,7 +63,7 @@ def test_counts_add_up_and_can_be_written_whatever_the_times(rows: list[Row], wi
     assert SummaryReader(SchemaStore()).read(value) == summary
 
 
-def test_progress_and_losses_survive_the_round_trip() -> None:
+def test_progress_losses_and_mirrors_survive_the_round_trip() -> None:
     summary = Summary(
         "w-1",
         0,
@@ -73,6 +74,7 @@ def test_progress_and_losses_survive_the_round_trip() -> None:
         (),
         2,
         (LostRange(1, 3, 7),),
+        (MirrorCounts(0, -1, "canary", 3, {"ok": 2, "fallback_timeout": 1}, {"ok": 1}, 1, 0),),
     )
     value = SummaryEncoder(packaged("summary").header).encode(summary)
     assert SummaryReader(SchemaStore()).read(value) == summary
