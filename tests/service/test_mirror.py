@@ -114,8 +114,8 @@ def test_a_shadow_that_hangs_costs_no_answer_and_is_taken_back_by_itself(hanging
     ended = Counter(each.outcome for each in shadow)
     assert ended["fallback_timeout"] > 0
     assert ended.keys() <= {"fallback_timeout", "fallback_open", "fallback_loading"}
-    assert all(each.inference_micros >= 30_000 for each in shadow if each.outcome == "fallback_timeout")
     taken_back = hanging.told("history")[-1]
     assert (taken_back["kind"], taken_back["actor"]) == ("abort", "breaker@worker")
-    assert "budget of 0.03 s" in taken_back["reason"]
+    # Within the budget, or, where the process was still busy with the batch before, within the timeout.
+    assert "3 batches in a row failed: no " in taken_back["reason"]
     hanging.verify()
