@@ -5,6 +5,7 @@ of records that were consumed, `m` the number of those that could be decoded.
 """
 
 import enum
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,23 +59,26 @@ class Datatype(enum.StrEnum):
     @property
     def numpy(self) -> np.dtype:
         """The little-endian numpy dtype of one element; `object` (of `bytes`) for BYTES."""
-        return np.dtype(_NUMPY[self])
+        return _NUMPY[self]
 
 
 _NUMPY = {
-    Datatype.BOOL: "?",
-    Datatype.UINT8: "u1",
-    Datatype.UINT16: "<u2",
-    Datatype.UINT32: "<u4",
-    Datatype.UINT64: "<u8",
-    Datatype.INT8: "i1",
-    Datatype.INT16: "<i2",
-    Datatype.INT32: "<i4",
-    Datatype.INT64: "<i8",
-    Datatype.FP16: "<f2",
-    Datatype.FP32: "<f4",
-    Datatype.FP64: "<f8",
-    Datatype.BYTES: "O",
+    datatype: np.dtype(code)
+    for datatype, code in {
+        Datatype.BOOL: "?",
+        Datatype.UINT8: "u1",
+        Datatype.UINT16: "<u2",
+        Datatype.UINT32: "<u4",
+        Datatype.UINT64: "<u8",
+        Datatype.INT8: "i1",
+        Datatype.INT16: "<i2",
+        Datatype.INT32: "<i4",
+        Datatype.INT64: "<i8",
+        Datatype.FP16: "<f2",
+        Datatype.FP32: "<f4",
+        Datatype.FP64: "<f8",
+        Datatype.BYTES: "O",
+    }.items()
 }
 
 
@@ -97,7 +101,7 @@ class TensorSpec:
     @property
     def elements(self) -> int:
         """Number of elements of one example."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

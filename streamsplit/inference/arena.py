@@ -1,6 +1,7 @@
 """Memory that a worker and one model process both see. It has no name: it is gone with its last owner."""
 
 import fcntl
+import math
 import mmap
 import os
 import threading
@@ -69,8 +70,7 @@ class Arena:
 
     def array(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """An array on the memory itself, from a byte offset."""
-        count = int(np.prod(shape, dtype=np.int64))
-        return np.frombuffer(self._map, dtype=dtype, count=count, offset=offset).reshape(shape)
+        return np.frombuffer(self._map, dtype=dtype, count=math.prod(shape), offset=offset).reshape(shape)
 
     def read(self, offset: int, size: int) -> bytes:
         """A copy of `size` bytes from `offset`."""

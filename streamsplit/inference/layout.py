@@ -88,11 +88,23 @@ def append_texts(arena: Arena, values: NDArray[Any], lengths: NDArray[Any], free
 
 def read_texts(arena: Arena, blob: Blob, lengths: NDArray[Any]) -> NDArray[Any]:
     """The `bytes` objects of a blob, in the shape of their lengths."""
+    return _cut(arena.read(*blob), lengths)
+
+
+def read_strings(arena: Arena, blob: Blob, lengths: NDArray[Any]) -> NDArray[Any]:
+    """The `str` objects of a blob of UTF-8, in the shape of their lengths."""
     data = arena.read(*blob)
+    if data.isascii():
+        return _cut(data.decode(), lengths)
+    return _of([text.decode() for text in _cut(data, lengths).reshape(-1).tolist()], lengths.shape)
+
+
+def _cut(data: bytes | str, lengths: NDArray[Any]) -> NDArray[Any]:
     ends = np.cumsum(lengths.reshape(-1)).tolist()
-    texts = np.empty(len(ends), dtype=object)
-    start = 0
-    for index, end in enumerate(ends):
-        texts[index] = data[start:end]
-        start = end
-    return texts.reshape(lengths.shape)
+    return _of([data[start:end] for start, end in zip([0, *ends], ends, strict=False)], lengths.shape)
+
+
+def _of(objects: Sequence[bytes | str], shape: tuple[int, ...]) -> NDArray[Any]:
+    array = np.empty(len(objects), dtype=object)
+    array[:] = objects
+    return array.reshape(shape)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streamsplit.core.records import Datatype, Signature, TensorSpec
 from streamsplit.inference.arena import Arena
-from streamsplit.inference.layout import append_texts, fixed, read_texts
+from streamsplit.inference.layout import append_texts, fixed, read_strings
 from streamsplit.inference.session import Columns, Model, is_out_of_memory
 
 EXTRA_RUNS = 8
@@ -112,7 +112,7 @@ class Exchange:
         rows = stop - start
         began = time.perf_counter()
         try:
-            answers = self._chain.run({name: self._part(name, start, stop) for name in self._columns}, rows)
+            answers = self._chain.run({name: column[start:stop] for name, column in self._columns.items()}, rows)
         except Exception as error:  # noqa: BLE001 - a model may raise anything
             if is_out_of_memory(error):
                 raise MemoryError(str(error)[:_REASON]) from None
@@ -125,13 +125,9 @@ class Exchange:
 
     def _input(self, spec: TensorSpec, message: Mapping[str, Any]) -> NDArray[Any]:
         array = fixed(self._arena, spec, message["inputs"][spec.name], self._rows)
-        if spec.datatype is Datatype.BYTES:
-            return read_texts(self._arena, tuple(message["blobs"][spec.name]), array)
+        if spec.datatype is Datatype.BYTES:  # ONNX Runtime takes `str`
+            return read_strings(self._arena, tuple(message["blobs"][spec.name]), array)
         return array
-
-    def _part(self, name: str, start: int, stop: int) -> NDArray[Any]:
-        part = self._columns[name][start:stop]
-        return _decoded(part) if part.dtype == object else part
 
     def _store(self, spec: TensorSpec, answer: NDArray[Any], start: int) -> tuple[int, int] | None:
         target = fixed(self._arena, spec, self._outputs[spec.name], self._rows)[start : start + len(answer)]
@@ -140,11 +136,6 @@ class Exchange:
             return None
         blob, self._free = append_texts(self._arena, _encoded(answer), target, self._free)
         return blob
-
-
-def _decoded(texts: NDArray[Any]) -> NDArray[Any]:
-    """ONNX Runtime takes strings as `str`."""
-    return np.array([text.decode() for text in texts.reshape(-1)], dtype=object).reshape(texts.shape)
 
 
 def _encoded(texts: NDArray[Any]) -> NDArray[Any]:

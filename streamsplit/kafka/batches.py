@@ -10,8 +10,14 @@ from streamsplit.core.records import RawBatch
 
 def next_of(batch: RawBatch) -> dict[int, int]:
     """Partition → the next offset after a batch."""
-    numbers = np.unique(batch.partitions)
-    return {int(number): int(batch.offsets[batch.partitions == number].max()) + 1 for number in numbers}
+    # Offsets ascend within a partition, so that the last one of each stays.
+    last = dict(zip(batch.partitions.tolist(), batch.offsets.tolist(), strict=True))
+    return {number: last[number] + 1 for number in sorted(last)}
+
+
+def first_of(batch: RawBatch) -> dict[int, int]:
+    """Partition → the first offset of a batch."""
+    return dict(zip(reversed(batch.partitions.tolist()), reversed(batch.offsets.tolist()), strict=True))
 
 
 def batch_of(epoch: int, messages: list[Message]) -> RawBatch:

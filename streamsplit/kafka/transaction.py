@@ -15,8 +15,11 @@ transaction. That is why step 5 knows no second try (docs/design.md section 5).
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat, starmap
+from operator import length_hint
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -184,22 +187,29 @@ class Transaction:
 
 
 def _produce(producer: Producer, records: Outgoing, deadline: Deadline) -> None:
-    produce, topic = producer.produce, records.topic
-    columns = zip(records.values, records.keys, records.partitions, strict=True)
-    for index, (value, key, partition) in enumerate(columns):
-        headers = records.headers[index] if records.headers is not None else None
-        while True:
-            try:
-                if headers:
-                    produce(topic, value, key, partition, headers=list(headers))
-                else:
-                    produce(topic, value, key, partition)
-                break
-            except BufferError:
-                if deadline.passed:
-                    raise
-                producer.poll(min(0.1, deadline.left))
+    calls = _calls(records)
+    while calls:
+        left = iter(calls)
+        try:
+            deque(starmap(producer.produce, left), 0)  # the interpreter takes no step a record
+            break
+        except BufferError:
+            if deadline.passed:
+                raise
+            # The record that found no room has been taken out of what is left.
+            calls = calls[len(calls) - length_hint(left) - 1 :]
+            producer.poll(min(0.1, deadline.left))
     producer.poll(0)
+
+
+def _calls(records: Outgoing) -> list[tuple[Any, ...]]:
+    """Arguments of `produce` by position, for each record."""
+    columns = (repeat(records.topic, len(records.values)), records.values, records.keys, records.partitions)
+    if records.headers is None:
+        return list(zip(*columns, strict=True))
+    headers = [list(each or ()) for each in records.headers]
+    # Between partition and headers stand two names of the callback and the timestamp.
+    return list(zip(*columns, repeat(None), repeat(None), repeat(0), headers))
 
 
 def _dispose(producer: Producer) -> None:

@@ -37,6 +37,7 @@ from streamsplit.service.sealing import Encoders, Sealer
 from streamsplit.service.settings import Settings
 from streamsplit.service.splitter import Serving as ServingState
 from streamsplit.service.splitter import Splitter
+from streamsplit.service.stopwatch import Stopwatch
 from streamsplit.service.tally import Tally
 from streamsplit.service.warm_arms import WarmArms
 from streamsplit.service.worker import Serving, Worker
@@ -178,7 +179,8 @@ def _build_serving(around: _Surroundings, worker: Worker, checkpoint: Checkpoint
         failed=worker.fail,
         checkpoint=checkpoint,
     )
-    sealer = Sealer(topics, _encoders(topics, registry), settings.slot, limits)
+    stopwatch = Stopwatch()
+    sealer = Sealer(topics, _encoders(topics, registry), settings.slot, limits, stopwatch)
     splitter = Splitter(
         lane,
         lambda: _serving_state(worker),
@@ -188,6 +190,7 @@ def _build_serving(around: _Surroundings, worker: Worker, checkpoint: Checkpoint
         sealer=sealer,
         tally=around.tally,
         aborts=BreakerAbort(aborts, settings.slot, worker.dispatcher),
+        stopwatch=stopwatch,
     )
     fleet = Fleet(
         lambda: worker.follower.view.state, lambda: _partitions(around.admin, topics), writer, f"fleet@{settings.slot}"

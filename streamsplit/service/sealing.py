@@ -17,10 +17,11 @@ from streamsplit.core.records import (
     Routing,
 )
 from streamsplit.core.summary import LostRange, PartitionProgress, Summary, count_windows
-from streamsplit.kafka.batches import next_of
+from streamsplit.kafka.batches import first_of, next_of
 from streamsplit.kafka.lane import Progress
 from streamsplit.kafka.topics import Topics
 from streamsplit.kafka.transaction import Outgoing
+from streamsplit.service.stopwatch import Stopwatch
 from streamsplit.wire.audit import AuditEncoder
 from streamsplit.wire.dead_letters import Origin, dead_letter_record, record_size
 from streamsplit.wire.outputs import OutputEncoder
@@ -87,9 +88,13 @@ class Sealer:
         encoders: How values are written.
         slot: Of this worker.
         limits: Topic → `max.message.bytes`, asked of the brokers.
+        stopwatch: Of the thread that seals.
     """
 
-    def __init__(self, topics: Topics, encoders: Encoders, slot: str, limits: Mapping[str, int]) -> None:
+    def __init__(
+        self, topics: Topics, encoders: Encoders, slot: str, limits: Mapping[str, int], stopwatch: Stopwatch
+    ) -> None:
+        self._stopwatch = stopwatch
         self._topics = topics
         self._encoders = encoders
         self._slot = slot
@@ -106,16 +111,20 @@ class Sealer:
             now_ms: The worker's time, milliseconds since the epoch.
         """
         served, values, letters = self._outputs(served)
+        self._stopwatch.lap("outputs")
         batch, rows, through = served.batch, served.requests.rows, next_of(served.batch)
         answered = rows[served.predictions.served_by != NOBODY]
         audit = self._encoders.audit.encode(
             batch, served.requests, served.routing, served.predictions, served.provenance, processed_time=now_ms
         )
+        self._stopwatch.lap("audit")
+        summary = self._summary(served, through, progress, now_ms)
+        self._stopwatch.lap("summary")
         outgoing = [
             _like_requests(self._topics.outputs, batch, answered.tolist(), values, headers=True),
             _like_requests(self._topics.audit, batch, rows.tolist(), audit, headers=False),
             self._dead_letters(batch, letters),
-            self._summary(served, through, progress, now_ms),
+            summary,
         ]
         counts = {
             "requests": len(batch),
@@ -126,6 +135,7 @@ class Sealer:
             **_by_mirror(served.predictions, served.provenance.arms),
         }
         records = tuple(each for each in outgoing if each.values)
+        self._stopwatch.lap("seal")
         return Sealed(batch.epoch, served.provenance.revision, records, through, counts)
 
     def seal_idle(self, progress: Progress, provenance: Provenance, now_ms: int) -> Sealed:
@@ -238,15 +248,15 @@ def _too_large(batch: RawBatch, rows: list[int], values: Sequence[bytes], limit:
 
 
 def _progress_of(served: Served, through: Mapping[int, int], progress: Progress) -> list[PartitionProgress]:
-    batch = served.batch
-    of_requests = batch.partitions[served.requests.rows]
-    rows = []
-    for number, offset in {**progress.reading, **through}.items():
-        times = served.requests.times[of_requests == number]
-        start = int(batch.offsets[batch.partitions == number].min()) if number in through else offset
-        newest = int(times.max()) if len(times) else None
-        rows.append(PartitionProgress(number, start, offset, progress.lag.get(number, -1), newest))
-    return rows
+    numbers = served.batch.partitions[served.requests.rows]
+    newest = np.full(int(numbers.max(initial=-1)) + 1, np.iinfo(np.int64).min)
+    np.maximum.at(newest, numbers, served.requests.times)
+    known = dict(zip(numbers.tolist(), newest[numbers].tolist(), strict=True))
+    starts = first_of(served.batch)
+    return [
+        PartitionProgress(number, starts.get(number, offset), offset, progress.lag.get(number, -1), known.get(number))
+        for number, offset in {**progress.reading, **through}.items()
+    ]
 
 
 def _lost(progress: Progress) -> tuple[LostRange, ...]:

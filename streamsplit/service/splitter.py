@@ -29,6 +29,7 @@ from streamsplit.kafka.lane import Lane
 from streamsplit.kafka.transaction import Fenced
 from streamsplit.service.breaker_abort import BreakerAbort
 from streamsplit.service.sealing import Sealed, Sealer, Served
+from streamsplit.service.stopwatch import Stopwatch
 from streamsplit.service.tally import Tally
 from streamsplit.service.warm_arms import WarmArms
 from streamsplit.wire.decoder import RequestDecoder
@@ -89,6 +90,7 @@ class Splitter:
         sealer: Writes records.
         tally: Counts.
         aborts: Takes a rollout back whose breaker is open here.
+        stopwatch: Of the thread that serves.
     """
 
     def __init__(
@@ -102,7 +104,9 @@ class Splitter:
         sealer: Sealer,
         tally: Tally,
         aborts: BreakerAbort,
+        stopwatch: Stopwatch,
     ) -> None:
+        self._stopwatch = stopwatch
         self._lane = lane
         self._serving = serving
         self._arms = arms
@@ -124,6 +128,7 @@ class Splitter:
         Raises:
             Fenced: This process must end.
         """
+        self._stopwatch.begin()
         try:
             if batch.epoch != self._lane.epoch:
                 self.settle()
@@ -160,6 +165,7 @@ class Splitter:
         if self._open is None:
             return
         opened, self._open = self._open, None
+        self._stopwatch.begin()
         try:
             if self._commit(opened.sealed):
                 self._install(opened.update)
@@ -169,6 +175,7 @@ class Splitter:
             self._lane.abandon("a batch could not be committed; this process ends")
             raise
         finally:
+            self._stopwatch.lap("commit")
             self._lane.done()
 
     def stop(self) -> None:
@@ -222,6 +229,8 @@ class Splitter:
             budget_seconds=table.budget_seconds,
         )
         assert control is not None
+        flight = self._dispatcher.submit(job)
+        self._stopwatch.lap("hand over")
         return _UnderWay(
             state,
             control,
@@ -229,7 +238,7 @@ class Splitter:
             requests,
             letters,
             routing,
-            self._dispatcher.submit(job),
+            flight,
             _provenance(state, signature),
             int(1000 * (rollout.window_seconds if rollout else 5.0)),
         )
@@ -239,7 +248,9 @@ class Splitter:
     ) -> tuple[RequestColumns, list[DeadLetter], Routing]:
         """Decode and route; requests whose id or unit no audit record could hold are dead letters."""
         requests, letters = self._decoder.decode(batch, Wanted(signature.inputs, table.attributes))
+        self._stopwatch.lap("decode")
         routing = route(table, requests, _keys(batch, requests))
+        self._stopwatch.lap("route")
         if _longest(requests.ids) <= LONGEST_NAME and _longest(routing.units) <= LONGEST_NAME:
             return requests, letters, routing
         names = zip(requests.ids, routing.units, strict=True)
@@ -256,6 +267,7 @@ class Splitter:
 
     def _finish(self, under_way: _UnderWay) -> _Open:
         collected = under_way.flight.collect(lambda: self._still_wanted(under_way))
+        self._stopwatch.lap("collect")
         served = Served(
             under_way.batch,
             under_way.requests,
@@ -283,7 +295,7 @@ class Splitter:
         committed = self._lane.commit(sealed.epoch, sealed.outgoing, sealed.through, sealed.revision)
         if committed:
             self._written_at = time.monotonic()
-            self._tally.add(self._written_at, sealed.counts)
+            self._tally.add(self._written_at, {**sealed.counts, **self._stopwatch.take()})
         return committed
 
     def _install(self, update: BreakerUpdate) -> None:

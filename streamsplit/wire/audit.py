@@ -1,7 +1,8 @@
 """Encodes how each request was routed and served as records of `audit`, and reads them back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from streamsplit.core.records import (
     RequestColumns,
     Routing,
 )
-from streamsplit.wire.columns import Cells, LengthTable, constant, doubles, integers, looked_up, rows_of, text, varint
+from streamsplit.wire.columns import Cells, LengthTable, coded, constant, doubles, integers, rows_of, text, varint
 from streamsplit.wire.provenance import Provenance
 from streamsplit.wire.reader import RecordReader
 from streamsplit.wire.schemas import SchemaStore
@@ -71,7 +72,7 @@ class AuditEncoder:
         state = text(provenance.rollout) + varint(provenance.revision)
         tails = rows_of(
             [
-                _coded(routing.rules.astype(np.int64), lambda rule: state + varint(rule)),
+                coded(routing.rules, lambda rule: state + varint(rule)),
                 integers(routing.buckets),
                 _answers(routing, predictions, provenance),
                 integers(batch.partitions[rows]),
@@ -83,10 +84,10 @@ class AuditEncoder:
                 *(() if predictions.mirrored is not None else (constant(_NO_MORE, len(rows)),)),
             ]
         )
-        units = [unit or b"" for unit in routing.units]
-        before = [
-            _NULL if unit is None else head for unit, head in zip(routing.units, self._units.of(units), strict=True)
-        ]
+        units = [unit or b"" for unit in routing.units] if None in routing.units else cast("list[bytes]", routing.units)
+        before = self._units.of(units)
+        if units is not routing.units:
+            before = (_NULL if unit is None else head for unit, head in zip(routing.units, before, strict=True))
         parts = [self._heads.of(requests.ids), requests.ids, before, units, tails]
         if predictions.mirrored is not None:
             parts.append(_mirrored(len(rows), predictions.mirrored, provenance.arms))
@@ -107,7 +108,7 @@ def _answers(routing: Routing, predictions: Predictions, provenance: Provenance)
         return text(provenance.arms[arm]) + who + text(Outcome(outcome).label)
 
     by = predictions.served_by.astype(np.int64) - NOBODY
-    return _coded((routing.arms.astype(np.int64) * served + by) * _OUTCOMES + predictions.outcomes, words)
+    return coded((routing.arms.astype(np.int64) * served + by) * _OUTCOMES + predictions.outcomes, words)
 
 
 def _mirrored(rows: int, mirrored: Mapping[int, Reflection], arms: Sequence[str]) -> list[bytes]:
@@ -118,20 +119,14 @@ def _mirrored(rows: int, mirrored: Mapping[int, Reflection], arms: Sequence[str]
         elements = rows_of(
             [
                 before,
-                _coded(reflection.outcomes, lambda outcome: text(Outcome(outcome).label)),
+                coded(reflection.outcomes, lambda outcome: text(Outcome(outcome).label)),
                 integers(reflection.micros),
-                _coded(reflection.agrees, lambda agrees: _NULL + _AGREES[agrees]),
+                coded(reflection.agrees, lambda agrees: _NULL + _AGREES[agrees]),
             ]
         )
         for row, element in zip(reflection.rows.tolist(), elements, strict=True):
             arrays[row] = element + arrays[row]
     return arrays
-
-
-def _coded(codes: NDArray[np.integer], encode: Callable[[int], bytes]) -> Cells:
-    """Encode each distinct code once."""
-    distinct, index = np.unique(codes, return_inverse=True)
-    return looked_up([encode(code) for code in distinct.tolist()], index)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Columns of values written as Avro, row by row, without a loop over rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,9 +91,26 @@ def constant(content: bytes, rows: int) -> Cells:
 def looked_up(table: Sequence[bytes], codes: NDArray[np.integer]) -> Cells:
     """In each row the bytes that `table` has for its code."""
     width = max(map(len, table), default=0)
+    if len(table) == 1:
+        return constant(table[0], len(codes))
     padded = np.frombuffer(b"".join(entry.ljust(width, b"\0") for entry in table), np.uint8).reshape(len(table), width)
     lengths = np.fromiter(map(len, table), np.int64, len(table))
     return Cells(padded[codes], None if (lengths == width).all() else lengths[codes])
+
+
+def coded(codes: NDArray[np.signedinteger], encode: Callable[[int], bytes]) -> Cells:
+    """In each row what `encode` makes of its code; each distinct one once. Codes lie close together; at least one."""
+    least = int(codes.min())
+    places = codes.astype(np.int64) - least
+    distinct = np.flatnonzero(np.bincount(places))
+    index = np.zeros(int(distinct[-1]) + 1, np.int64)
+    index[distinct] = np.arange(len(distinct))
+    return looked_up([encode(place + least) for place in distinct.tolist()], index[places])
+
+
+def raw(array: NDArray[np.generic]) -> Cells:
+    """The bytes of each example of a stacked array (m, *shape); m is at least 1."""
+    return Cells(np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1), None)
 
 
 def rows_of(columns: Sequence[Cells]) -> list[bytes]:

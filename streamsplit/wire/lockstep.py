@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from streamsplit.core.records import Datatype, TensorSpec
 from streamsplit.wire.lanes import PADDING, Ints, Lanes, Mask
+from streamsplit.wire.patterns import Patterns
 from streamsplit.wire.request import Wanted
 from streamsplit.wire.requests_avro import AvroRequests
 from streamsplit.wire.tensors import example_bytes, is_utf8, misfits, stack, unpack_elements
-from streamsplit.wire.walker import Column, Spans
+from streamsplit.wire.walker import Column, Record, Spans
 
 ABSENT = -1
 """Start of a span that a request lacks."""
+
+_TENSORS = "inputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class Lockstep:
     def __init__(self, requests: AvroRequests, wanted: Wanted) -> None:
         """Prepare what each input is compared with."""
         self._requests = requests
+        assert isinstance(requests.walker, Record)
+        self._fields = requests.walker.fields
+        self._patterns = Patterns(self._walk_tensors)
         self._attributes = tuple(name.encode() for name in wanted.attributes)
         symbols = requests.datatypes
         self._inputs = tuple(
@@ -68,10 +74,13 @@ class Lockstep:
         """
         raw = b"".join((*values, bytes(PADDING)))
         lanes = Lanes.over(raw, np.fromiter(map(len, values), np.int64, len(values)), body)
-        fields = self._requests.walker.walk(lanes)
-        assert isinstance(fields, Mapping)
-        fits = lanes.finished
-        starts = self._match(lanes, fields["inputs"], fits)
+        fields: dict[str, Column] = {}
+        for name, node in self._fields:
+            if name == _TENSORS:
+                starts, fits = self._patterns.walk(lanes, len(self._inputs))
+            else:
+                fields[name] = node.walk(lanes)
+        fits &= lanes.finished
         inputs = [_gather(lanes, raw, each, where, fits) for each, where in zip(self._inputs, starts, strict=True)]
         ids = _texts(raw, _spans(fields["id"]), fits)
         attributes = self._find(lanes, raw, fields.get("attributes"), fits)
@@ -89,9 +98,11 @@ class Lockstep:
         )
         return part, np.flatnonzero(~fits)
 
-    def _match(self, lanes: Lanes, items: Column, fits: Mask) -> list[Spans]:
+    def _walk_tensors(self, lanes: Lanes) -> tuple[list[Spans], Mask]:
         """Find each expected input among the tensors; requests with any other tensor do not fit."""
+        items = dict(self._fields)[_TENSORS].walk(lanes)
         assert isinstance(items, Sequence)
+        fits = np.ones(len(lanes), np.bool_)
         found = [Spans(np.full(len(lanes), ABSENT), np.zeros(len(lanes), np.int64)) for _ in self._inputs]
         for some in items:
             assert isinstance(some.column, Mapping)
@@ -113,7 +124,7 @@ class Lockstep:
             fits[some.which[~known]] = False
         for where in found:
             fits &= where.start != ABSENT
-        return found
+        return found, fits
 
     def _find(self, lanes: Lanes, raw: bytes, entries: Column, fits: Mask) -> list[list[bytes | None]]:
         """The wanted attributes; of a key that is there twice the last counts."""

@@ -1,14 +1,13 @@
 """Encodes predictions as records of `output`, and reads them back."""
 
 from dataclasses import dataclass
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamsplit.core.records import Datatype, Outcome, Predictions, RawBatch, RequestColumns, TensorSpec
-from streamsplit.wire.columns import LengthTable, constant, integers, rows_of, text, varint
+from streamsplit.wire.columns import Cells, LengthTable, coded, constant, integers, raw, rows_of, text, varint
 from streamsplit.wire.provenance import Provenance
 from streamsplit.wire.reader import RecordReader
 from streamsplit.wire.request import WrittenTensor
@@ -50,29 +49,29 @@ class OutputEncoder:
         everyone = served.size == len(requests)
         ids = requests.ids if everyone else [requests.ids[row] for row in served.tolist()]
         rows = requests.rows if everyone else requests.rows[served]
-        parts: list[Iterable[bytes]] = [
-            self._heads.of(ids),
-            ids,
-            _segments(predictions.served_by[served], predictions.outcomes[served], provenance),
-        ]
+        parts: list[Iterable[bytes]] = [self._heads.of(ids), ids]
+        cells = [_segments(predictions.served_by[served], predictions.outcomes[served], provenance)]
         for index, spec in enumerate(provenance.outputs):
-            array = predictions.outputs[spec.name]
-            data = data_column(array if everyone else array[served])
+            array = predictions.outputs[spec.name] if everyone else predictions.outputs[spec.name][served]
             if index:
-                parts.append(repeat(_tensor_head(spec), len(data)))
+                cells.append(constant(_tensor_head(spec), len(rows)))
             if spec.datatype is Datatype.BYTES:
-                parts.append(self._lengths.of(data))
-            parts.append(data)
-        places = [integers(batch.partitions[rows]), integers(batch.offsets[rows])]
-        parts.append(rows_of([constant(b"\0", len(rows)), *places]))
+                data = data_column(array)
+                parts += [rows_of(cells), self._lengths.of(data), data]
+                cells = []
+            else:
+                cells.append(raw(array))
+        cells += [constant(b"\0", len(rows)), integers(batch.partitions[rows]), integers(batch.offsets[rows])]
+        parts.append(rows_of(cells))
         return list(map(b"".join, zip(*parts, strict=True)))
 
 
-def _segments(served_by: NDArray[np.int8], outcomes: NDArray[np.int8], provenance: Provenance) -> list[bytes]:
+def _segments(served_by: NDArray[np.int8], outcomes: NDArray[np.int8], provenance: Provenance) -> Cells:
     """What lies between the id and the first tensor's data, of each row."""
-    codes = (served_by.astype(np.int64) * _OUTCOMES + outcomes).tolist()
-    table = {code: _segment(code // _OUTCOMES, code % _OUTCOMES, provenance) for code in set(codes)}
-    return [table[code] for code in codes]
+    return coded(
+        served_by.astype(np.int64) * _OUTCOMES + outcomes,
+        lambda code: _segment(code // _OUTCOMES, code % _OUTCOMES, provenance),
+    )
 
 
 def _segment(arm: int, outcome: int, provenance: Provenance) -> bytes:

@@ -1,7 +1,6 @@
 """Encodes summaries, one a transaction, and reads them back."""
 
 import io
-from dataclasses import asdict
 from typing import Any
 
 import fastavro
@@ -10,6 +9,8 @@ from streamsplit.core.mirroring import MirrorCounts
 from streamsplit.core.summary import LostRange, PartitionProgress, Summary, WindowCounts
 from streamsplit.wire.reader import RecordReader
 from streamsplit.wire.schemas import SchemaStore, packaged, plain
+
+_FIELDS = Summary.__slots__
 
 
 class SummaryEncoder:
@@ -22,10 +23,11 @@ class SummaryEncoder:
 
     def encode(self, summary: Summary) -> bytes:
         """The framed value of one summary."""
-        record = asdict(summary)
-        for group in ("partitions", "lost"):
-            for each in record[group]:
-                each["from"], each["to"] = each.pop("start"), each.pop("end")
+        # Not `asdict`, which copies deeply and takes longer than all the rest.
+        record = {name: getattr(summary, name) for name in _FIELDS}
+        record["partitions"] = [_with_from_and_to(each) for each in summary.partitions]
+        record["windows"] = [{name: getattr(each, name) for name in WindowCounts.__slots__} for each in summary.windows]
+        record["lost"] = [_with_from_and_to(each) for each in summary.lost]
         body = io.BytesIO()
         body.write(self._header)
         fastavro.schemaless_writer(body, self._schema, record)
@@ -52,6 +54,12 @@ class SummaryReader:
         lost = tuple(LostRange(**_range(each)) for each in record.pop("lost"))
         mirrored = tuple(MirrorCounts(**each) for each in record.pop("mirrored"))
         return Summary(**record, partitions=partitions, windows=windows, lost=lost, mirrored=mirrored)
+
+
+def _with_from_and_to(each: PartitionProgress | LostRange) -> dict[str, Any]:
+    record = {name: getattr(each, name) for name in each.__slots__}
+    record["from"], record["to"] = record.pop("start"), record.pop("end")
+    return record
 
 
 def _range(record: dict[str, Any]) -> dict[str, Any]:
