@@ -14,6 +14,7 @@ other, asleep, for up to a second (confluent-kafka 2.16). A rewind is requested 
 
 import logging
 import threading
+import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -105,6 +106,7 @@ class Lane:
         self._average_bytes = options.batch_bytes / 100
         self._consumed: list[Message] = []
         self._delivered: deque[tuple[int, dict[int, int]]] = deque()
+        self._delivered_at = 0.0
         self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
 
     # -- what others call ---------------------------------------------------------------------------------------------
@@ -255,6 +257,7 @@ class Lane:
                 return
             batch = self._take(epoch)
             self._delivered.append((epoch, next_of(batch)))
+            self._delivered_at = time.monotonic()
             self._deliver(batch)
             self._checkpoint("consumed")
 
@@ -294,9 +297,15 @@ class Lane:
             fitting = int(self._options.batch_bytes / self._average_bytes)
             wanted = min(self._options.batch_records, fitting) - 1
             if wanted > 0:
-                messages += self._consumer.consume(wanted, timeout=self._options.batch_seconds)
+                messages += self._consumer.consume(wanted, timeout=self._patience())
         # A rebalance in between: its records come again, but an error, perhaps a fatal one, does not.
         self._accept(messages if epoch == self._epoch else [each for each in messages if each.error() is not None])
+
+    def _patience(self) -> float:
+        """Seconds to wait for more records: none after a pause, so that a lone request is answered at once."""
+        if self._delivered:
+            return self._options.batch_seconds
+        return max(0.0, self._delivered_at + self._options.batch_seconds - time.monotonic())
 
     def _accept(self, messages: list[Message]) -> None:
         errors = list(map(Message.error, messages))

@@ -17,7 +17,8 @@ class LaneOptions:
         session_seconds: Silence after which a classic member is given up.
         batch_records: Most records in a batch.
         batch_bytes: Most bytes of values in a batch; one larger record is a batch alone.
-        batch_seconds: Longest wait for more records after the first.
+        batch_seconds: Longest wait for more records after the first, while another batch is under way or has just been;
+            a request that comes alone is delivered at once.
     """
 
     topic: str
@@ -26,7 +27,7 @@ class LaneOptions:
     protocol: str = "classic"
     static: bool = True
     session_seconds: float = 10.0
-    batch_records: int = 1000
+    batch_records: int = 4000
     batch_bytes: int = 8 * 2**20
     batch_seconds: float = 0.005
 

@@ -61,9 +61,11 @@ class _Section(BaseModel):
 class BatchSettings(_Section):
     """When a batch is closed: whichever comes first."""
 
-    records: int = Field(1000, ge=1, le=100_000, description="Most records in a batch.")
+    records: int = Field(4000, ge=1, le=100_000, description="Most records in a batch.")
     bytes: Bytes = Field(8 * 2**20, description="Most bytes of values in a batch; one larger record is a batch alone.")
-    wait: Seconds = Field(0.005, description="Longest wait for more records after the first.")
+    wait: Seconds = Field(
+        0.005, description="Longest wait for more records after the first, under load; a lone request never waits."
+    )
 
 
 class GroupSettings(_Section):
