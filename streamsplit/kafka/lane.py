@@ -309,7 +309,7 @@ class Lane:
 
     def _accept(self, messages: list[Message]) -> None:
         errors = list(map(Message.error, messages))
-        if errors.count(None) == len(errors):
+        if not any(errors):
             self._consumed += self._assignment.accept(messages)
             return
         pairs = zip(messages, errors, strict=True)

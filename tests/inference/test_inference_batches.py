@@ -225,7 +225,8 @@ def test_many_batches_of_growing_size_leave_no_descriptor_behind(models: Any) ->
             return len(list(Path("/proc/self/fd").iterdir()))
 
         first = descriptors_after(1)
-        assert {descriptors_after(rows) for rows in range(1, 20_000, 400)} == {first}
+        # What tests before this one had open may close meanwhile.
+        assert max(descriptors_after(rows) for rows in range(1, 20_000, 400)) <= first
 
 
 def test_a_flight_that_nobody_collects_does_not_disturb_the_next(models: Any) -> None:
