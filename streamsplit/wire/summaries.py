@@ -10,8 +10,6 @@ from streamsplit.core.summary import LostRange, PartitionProgress, Summary, Wind
 from streamsplit.wire.reader import RecordReader
 from streamsplit.wire.schemas import SchemaStore, packaged, plain
 
-_FIELDS = Summary.__slots__
-
 
 class SummaryEncoder:
     """Writes summaries behind a frame's header."""
@@ -24,10 +22,11 @@ class SummaryEncoder:
     def encode(self, summary: Summary) -> bytes:
         """The framed value of one summary."""
         # Not `asdict`, which copies deeply and takes longer than all the rest.
-        record = {name: getattr(summary, name) for name in _FIELDS}
+        record = _plain(summary)
         record["partitions"] = [_with_from_and_to(each) for each in summary.partitions]
-        record["windows"] = [{name: getattr(each, name) for name in WindowCounts.__slots__} for each in summary.windows]
         record["lost"] = [_with_from_and_to(each) for each in summary.lost]
+        record["windows"] = list(map(_plain, summary.windows))
+        record["mirrored"] = list(map(_plain, summary.mirrored))
         body = io.BytesIO()
         body.write(self._header)
         fastavro.schemaless_writer(body, self._schema, record)
@@ -56,8 +55,12 @@ class SummaryReader:
         return Summary(**record, partitions=partitions, windows=windows, lost=lost, mirrored=mirrored)
 
 
+def _plain(record: Summary | PartitionProgress | LostRange | WindowCounts | MirrorCounts) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
 def _with_from_and_to(each: PartitionProgress | LostRange) -> dict[str, Any]:
-    record = {name: getattr(each, name) for name in each.__slots__}
+    record = _plain(each)
     record["from"], record["to"] = record.pop("start"), record.pop("end")
     return record
 
