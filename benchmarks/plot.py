@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from benchmarks.rows import PASS_THROUGH, STREAMSPLIT, Row, Spread
@@ -9,8 +10,9 @@ from benchmarks.rows import PASS_THROUGH, STREAMSPLIT, Row, Spread
 _FONT = "font-family='system-ui,sans-serif'"
 _INK, _PALE, _LINE = "#1f2933", "#7b8794", "#d9dee4"
 _OURS, _LIMIT, _OTHERS = "#2563eb", "#9aa5b1", "#d97706"
-_WIDTH, _BAR, _LABEL, _VALUE = 760, 22, 230, 150
+_WIDTH, _LANE, _LABEL, _VALUE = 780, 22, 240, 150
 _PANEL_WIDTH, _PANEL_HEIGHT, _COLUMNS = 370, 220, 2
+_MOST_MARKS = 6
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 40, 34
 
 _PANELS: tuple[tuple[str, str, str], ...] = (
@@ -20,28 +22,50 @@ _PANELS: tuple[tuple[str, str, str], ...] = (
     ("arms", "cpu_micros", "CPU µs/request by arms"),
     ("batch", "cpu_micros", "CPU µs/request by batch.records"),
     ("batch", "summary_bytes_request", "summary bytes/request by batch.records"),
-    ("tensor bytes", "cpu_micros", "CPU µs/request by bytes of a tensor"),
+    ("tensor bytes", "cpu_micros", "CPU µs/request by bytes of a tensor (grey: pass-through)"),
     ("requests served", "rss_mb", "RSS of a worker, MB, by requests served"),
 )
 
 
 def standing(rows: Sequence[Row]) -> str:
-    """CPU time of a request, a bar for each row of throughput, each load below its name; empty without rows."""
+    """CPU time of a request on a logarithmic axis, a point for each row of throughput; empty without rows."""
     chosen = [row for row in rows if row.source == "throughput" and "cpu_micros" in row.figures]
     if not chosen:
         return ""
-    loads = list(dict.fromkeys(str(row.case["load"]) for row in chosen))
-    most = max(max(row.figures["cpu_micros"]) for row in chosen)
-    parts = [_text(0, 18, "CPU time of a request, µs (median; least to greatest; logarithmic)", size=14, weight=600)]
-    y = 34
-    for load in loads:
-        parts.append(_text(0, y + 15, load, size=12, fill=_PALE))
-        y += _BAR
+    values = [value for row in chosen for value in row.figures["cpu_micros"]]
+    axis = _Axis(max(0.1, min(values)), max(values))
+    body, y = [], 52
+    for load in dict.fromkeys(str(row.case["load"]) for row in chosen):
+        body.append(_text(0, y + 15, load, size=12, weight=600, fill=_PALE))
+        y += _LANE
         for row in (row for row in chosen if row.case["load"] == load):
-            parts += _bar(row, y, most)
-            y += _BAR
-        y += 8
-    return _svg(_WIDTH, y + 4, parts)
+            body += _point(row, y + _LANE / 2, axis)
+            y += _LANE
+    parts = [_text(0, 14, "CPU time of a request, µs (median, least to greatest)", size=14, weight=600)]
+    for tick in axis.ticks:
+        parts.append(_stroke(axis.x(tick), 46, axis.x(tick), y, _LINE))
+        parts.append(_text(axis.x(tick), 40, f"{tick:g}", anchor="middle", fill=_PALE))
+    return _svg(_WIDTH, y + 4, [*parts, *body])
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """A logarithmic axis, from a tick below the least value to one above the greatest."""
+
+    least: float
+    most: float
+
+    @property
+    def ticks(self) -> list[float]:
+        every = [digit * 10.0**power for power in range(-1, 5) for digit in (1, 2, 5)]
+        below = max(tick for tick in every if tick <= self.least)
+        above = min((tick for tick in every if tick >= self.most), default=every[-1])
+        return [tick for tick in every if below <= tick <= above]
+
+    def x(self, value: float) -> float:
+        begin, end = self.ticks[0], self.ticks[-1]
+        share = math.log(max(value, begin) / begin) / (math.log(end / begin) or 1)
+        return _LABEL + share * (_WIDTH - _LABEL - _VALUE)
 
 
 def growth(rows: Sequence[Row]) -> str:
@@ -74,30 +98,24 @@ def _points(rows: Sequence[Row], axis: str, name: str) -> list[_Point]:
     return sorted(found, key=lambda point: point[0])
 
 
-def _bar(row: Row, y: int, most: float) -> list[str]:
+def _point(row: Row, y: float, axis: _Axis) -> list[str]:
     subject, spread = str(row.case["subject"]), Spread.of(row.figures["cpu_micros"])
-    room = _WIDTH - _LABEL - _VALUE
-
-    def length(value: float) -> float:
-        return room * math.log1p(max(value, 0)) / math.log1p(most)
-
     colour = _OURS if subject.startswith(STREAMSPLIT) else _LIMIT if subject.startswith(PASS_THROUGH) else _OTHERS
-    middle, x = y + _BAR / 2, _LABEL
+    low, middle, high = (axis.x(value) for value in (spread.low, spread.median, spread.high))
     return [
-        _text(x - 8, middle + 4, f"{subject} ({row.case['batch']})", anchor="end"),
-        f"<rect x='{x}' y='{y + 3}' width='{length(spread.median):.1f}' height='{_BAR - 6}' fill='{colour}' rx='2'/>",
-        _stroke(x + length(spread.low), middle, x + length(spread.high), middle, _INK),
-        _text(x + length(spread.high) + 8, middle + 4, spread.text(1)),
+        _text(_LABEL - 14, y + 4, f"{subject} ({row.case['batch']})", anchor="end"),
+        _stroke(low, y, high, y, colour, width=3),
+        f"<circle cx='{middle:.1f}' cy='{y:.1f}' r='5' fill='{colour}'/>",
+        _text(high + 12, y + 4, spread.text(1)),
     ]
 
 
 def _panel(title: str, points: Sequence[_Point], limit: Sequence[_Point]) -> list[str]:
-    """Points from zero upwards over a logarithmic axis; the pass-through in grey where there is one."""
+    """Points from zero upwards over a logarithmic axis, a linear one where they are many; the pass-through in grey."""
     everything = [*points, *limit]
-    least, most = everything[0][0], max(at for at, _ in everything)
-    least = min(at for at, _ in everything)
+    least, most = min(at for at, _ in everything), max(at for at, _ in everything)
     top = max(spread.high for _, spread in everything) * 1.1 or 1.0
-    wide = most / max(1, least) > 3
+    wide = len(points) <= _MOST_MARKS and most / max(1, least) > 3
 
     def x(at: int) -> float:
         scale: Callable[[float], float] = math.log if wide else float
@@ -112,7 +130,7 @@ def _panel(title: str, points: Sequence[_Point], limit: Sequence[_Point]) -> lis
         value = top / 1.1 * share
         parts.append(_stroke(_LEFT, y(value), _PANEL_WIDTH - _RIGHT, y(value), _LINE))
         parts.append(_text(_LEFT - 6, y(value) + 4, _short(value), anchor="end", fill=_PALE))
-    shown = points if len(points) <= 6 else [points[0], points[len(points) // 2], points[-1]]
+    shown = points if len(points) <= _MOST_MARKS else [points[0], points[len(points) // 2], points[-1]]
     parts += [_text(x(at), _PANEL_HEIGHT - _BOTTOM + 18, _short(at), anchor="middle", fill=_PALE) for at, _ in shown]
     return [*parts, *_series(limit, x, y, _LIMIT), *_series(points, x, y, _OURS)]
 
@@ -120,7 +138,7 @@ def _panel(title: str, points: Sequence[_Point], limit: Sequence[_Point]) -> lis
 def _series(points: Sequence[_Point], x: Callable[[int], float], y: Callable[[float], float], colour: str) -> list[str]:
     path = " ".join(f"{x(at):.1f},{y(spread.median):.1f}" for at, spread in points)
     parts = [f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2'/>"] if len(points) > 1 else []
-    for at, spread in points:
+    for at, spread in points if len(points) <= _MOST_MARKS else ():
         parts.append(_stroke(x(at), y(spread.low), x(at), y(spread.high), colour))
         parts.append(f"<circle cx='{x(at):.1f}' cy='{y(spread.median):.1f}' r='3' fill='{colour}'/>")
     return parts
@@ -134,8 +152,9 @@ def _short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _stroke(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
-    return f"<line x1='{x1:.1f}' y1='{y1:.1f}' x2='{x2:.1f}' y2='{y2:.1f}' stroke='{colour}'/>"
+def _stroke(x1: float, y1: float, x2: float, y2: float, colour: str, *, width: int = 1) -> str:
+    where = f"x1='{x1:.1f}' y1='{y1:.1f}' x2='{x2:.1f}' y2='{y2:.1f}'"
+    return f"<line {where} stroke='{colour}' stroke-width='{width}'/>"
 
 
 def _text(

@@ -130,7 +130,7 @@ def _goals(verdicts: Sequence[Verdict]) -> _Sheet:
     lines = []
     for each in verdicts:
         goal = each.goal
-        places = 2 if goal.by is not None else figure(goal.figure).places
+        places = (2 if goal.bound >= 1 else 3) if goal.by is not None else figure(goal.figure).places
         value = each.value.text(places) if each.value is not None else ""
         lines.append([goal.name, each.word, value, f"{goal.comparison} {goal.bound:g}"])
     return _Sheet("Goals", ["goal", "", "found", "bound"], 2, lines)
