@@ -89,7 +89,7 @@ def _mirrored(arm: str, state: State, statuses: Mapping[str, Status]) -> str:
     rate = sum(status.mirrored.get(arm, 0.0) for status in statuses.values())
     if share is None and not rate:
         return ""
-    missed = sum(status.unmirrored.get(arm, 0.0) for status in statuses.values())
+    missed = sum(status.mirror_failed.get(arm, 0.0) for status in statuses.values())
     of_them = f", {100 * missed / rate:.1f} % of them not in time and well" if missed and rate else ""
     return f"  mirrored {100 * (share or 0.0):g} % of control's, actual {rate:.0f}/s{of_them}"
 

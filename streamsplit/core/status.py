@@ -51,7 +51,7 @@ class Status:
         rates: Requests a second over the last seconds: `requests`, and by the name of the arm that was assigned.
         failed: Arm → requests a second that it was assigned and did not answer itself.
         mirrored: Candidate → requests a second that were mirrored to it.
-        unmirrored: Candidate → those of them, a second, that it did not answer in time and well.
+        mirror_failed: Candidate → those of them, a second, that it did not answer in time and well.
         totals: Since the start: `requests`, `dead_letters`, `batches`, `dropped_batches`, `commits`.
         stopping: True in the last status of a worker that leaves.
     """
@@ -74,7 +74,7 @@ class Status:
     rates: Mapping[str, float] = field(default_factory=dict)
     failed: Mapping[str, float] = field(default_factory=dict)
     mirrored: Mapping[str, float] = field(default_factory=dict)
-    unmirrored: Mapping[str, float] = field(default_factory=dict)
+    mirror_failed: Mapping[str, float] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
     stopping: bool = False
 

@@ -136,7 +136,7 @@ def compose(incarnation: Incarnation, parts: Parts, tally: Tally, now: float, *,
         rates=tally.rates(now, {"requests": "requests", **{f"arm:{name}": name for name in names}}),
         failed=tally.rates(now, {f"failed:{name}": name for name in names}),
         mirrored=_of_mirror(tally, now, names, "mirrored"),
-        unmirrored=_of_mirror(tally, now, names, "unmirrored"),
+        mirror_failed=_of_mirror(tally, now, names, "mirror_failed"),
         totals=tally.totals(),
         stopping=stopping,
     )

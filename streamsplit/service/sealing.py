@@ -276,5 +276,5 @@ def _by_mirror(predictions: Predictions, arms: Sequence[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for arm, reflection in (predictions.mirrored or {}).items():
         counts[f"mirrored:{arms[arm]}"] = len(reflection.rows)
-        counts[f"unmirrored:{arms[arm]}"] = int((reflection.outcomes != Outcome.OK).sum())
+        counts[f"mirror_failed:{arms[arm]}"] = int((reflection.outcomes != Outcome.OK).sum())
     return counts

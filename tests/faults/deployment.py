@@ -36,6 +36,7 @@ SPEC: Mapping[str, Any] = {
     "rollout": "under-fault",
     "arms": {"control": "delay@1", "canary": "delay@2"},
     "unit": "id",
+    "routes": [{"mirror": {"canary": 20, "budget": "3s"}}],
     "steps": [{"weight": 25}, {"weight": 75}],
     "limits": {"timeout": "3s", "memory": "1GiB", "breaker": 5},
 }

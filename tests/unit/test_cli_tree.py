@@ -27,7 +27,7 @@ STATUS = Status(
     prepared=True,
     rates={"requests": 100.0, "control": 100.0, "canary": 0.0},
     mirrored={"canary": 20.0},
-    unmirrored={"canary": 5.0},
+    mirror_failed={"canary": 5.0},
 )
 
 
@@ -55,7 +55,7 @@ def test_steps_and_the_line_of_a_command_say_what_is_mirrored() -> None:
 
 def test_nothing_is_said_of_a_mirror_where_there_is_none() -> None:
     assert "mirror" not in drawn(
-        replace(STATE, step=2, weights=(1000,)), replace(STATUS, mirrored={}, unmirrored={})
+        replace(STATE, step=2, weights=(1000,)), replace(STATUS, mirrored={}, mirror_failed={})
     ).replace("canary=0 mirror canary=20", "")
 
 

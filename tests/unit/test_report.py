@@ -65,10 +65,10 @@ def test_mirrored_rates_name_the_candidates_that_had_some() -> None:
     rollout = Rollout("x", "x", (Arm("control", ()), Arm("canary", ()), Arm("idle", ())), Unit(UnitKind.ID))
     state = State(phase=Phase.PROGRESSING, rollout=rollout)
     tally = Tally()
-    tally.add(100.0, {"requests": 50, "mirrored:canary": 20, "unmirrored:canary": 5})
+    tally.add(100.0, {"requests": 50, "mirrored:canary": 20, "mirror_failed:canary": 5})
     parts = replace(SERVING, view=replace(VIEW, state=state))
     status = compose(Incarnation.now("w"), parts, tally, 101.0, stopping=False)
-    assert (status.mirrored, status.unmirrored) == ({"canary": 4.0}, {"canary": 1.0})
+    assert (status.mirrored, status.mirror_failed) == ({"canary": 4.0}, {"canary": 1.0})
     assert status.totals["mirrored:canary"] == 20
 
 

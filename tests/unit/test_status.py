@@ -25,7 +25,7 @@ STATUS = Status(
     arms=(ArmStatus("control", "delay@1", "ready", pid=17), ArmStatus("canary", "delay@2", "failed", "sha256")),
     rates={"requests": 5.0},
     mirrored={"canary": 2.5},
-    unmirrored={"canary": 0.5},
+    mirror_failed={"canary": 0.5},
     totals={"requests": 9},
 )
 
