@@ -91,7 +91,6 @@ def test_a_candidate_that_hangs_leaks_or_crashes_is_taken_back_by_itself(
     deployment.wait_all_served()
     report = deployment.prove(sent)
     assert report.routed + report.unrouted == 0
-    assert report.mirrored[0].outcomes["ok"] > 0
     assert [cut.kind for cut in report.cuts].count("abort") == len(candidates)
     assert worker.exits == [0]
 
