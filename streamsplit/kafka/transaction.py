@@ -14,7 +14,6 @@ transaction. That is why step 5 knows no second try (docs/design.md section 5).
 """
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -165,10 +164,11 @@ class Transaction:
         except (KafkaException, BufferError) as error:
             self._producer = None
             _dispose(producer)
+            del producer  # what stays of this call is the error
             raise self._judged(error, step) from error
 
     def close(self) -> None:
-        """Give the producer up; an open transaction is aborted."""
+        """Give the producer up; the next one with this id aborts what is open, or the brokers do in time."""
         if self._producer is not None:
             _dispose(self._producer)
             self._producer = None
@@ -213,13 +213,9 @@ def _calls(records: Outgoing) -> list[tuple[Any, ...]]:
 
 
 def _dispose(producer: Producer) -> None:
-    """Close without waiting: closing tries to abort, which may block for as long as no broker answers."""
+    """Throw away what it still holds; it ends as soon as nobody knows it any more, within milliseconds.
 
-    def close() -> None:
-        try:
-            producer.purge()
-            producer.close()
-        except KafkaException as error:
-            logger.debug("closing a given-up producer: %s", error)
-
-    threading.Thread(target=close, name="producer-disposal", daemon=True).start()
+    Not `close()`, which aborts first: a producer whose transaction has timed out does so under a new epoch, which
+    fences the successor that has taken its place meanwhile (librdkafka 2.16).
+    """
+    producer.purge()
