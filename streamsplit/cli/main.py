@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from streamsplit.cli import (
+    benching,
     configuration,
     development,
     doctor,
@@ -43,6 +44,7 @@ for verbs in (
     models.verbs,
     configuration.verbs,
     doctor.verbs,
+    benching.verbs,
 ):
     app.add_typer(verbs)
 

@@ -52,7 +52,8 @@ class Status:
         failed: Arm → requests a second that it was assigned and did not answer itself.
         mirrored: Candidate → requests a second that were mirrored to it.
         mirror_failed: Candidate → those of them, a second, that it did not answer in time and well.
-        totals: Since the start: `requests`, `dead_letters`, `batches`, `dropped_batches`, `commits`.
+        totals: Since the start: `requests`, `dead_letters`, `batches`, `dropped_batches`, `commits`;
+            `cpu:<stage>` is the CPU time of a stage in microseconds.
         stopping: True in the last status of a worker that leaves.
     """
 

@@ -107,6 +107,7 @@ class Lane:
         self._consumed: list[Message] = []
         self._delivered: deque[tuple[int, dict[int, int]]] = deque()
         self._delivered_at = 0.0
+        self._cpu = 0
         self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
 
     # -- what others call ---------------------------------------------------------------------------------------------
@@ -126,6 +127,11 @@ class Lane:
         if self._thread.ident is not None:
             self._thread.join(seconds + 5.0)
         self._transaction.close()
+
+    @property
+    def cpu_micros(self) -> int:
+        """CPU time that the lane's own thread has taken so far."""
+        return self._cpu // 1000
 
     @property
     def epoch(self) -> int:
@@ -228,6 +234,7 @@ class Lane:
             )
             while not self._stopping.is_set():
                 self._turn()
+                self._cpu = time.thread_time_ns()
             self._drain()
         except ServiceError as error:
             self._failed(error)

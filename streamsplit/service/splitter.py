@@ -118,6 +118,7 @@ class Splitter:
         self._open: _Open | None = None
         self._table: tuple[State, RoutingTable] | None = None
         self._written_at = 0.0
+        self._consumed = 0
         self._asked_at = float("-inf")
         self._pausing = threading.Event()
         self.problem: str | None = None
@@ -295,7 +296,9 @@ class Splitter:
         committed = self._lane.commit(sealed.epoch, sealed.outgoing, sealed.through, sealed.revision)
         if committed:
             self._written_at = time.monotonic()
-            self._tally.add(self._written_at, {**sealed.counts, **self._stopwatch.take()})
+            consumed, self._consumed = self._consumed, self._lane.cpu_micros
+            spent = {"cpu:consume": self._consumed - consumed, **self._stopwatch.take()}
+            self._tally.add(self._written_at, {**sealed.counts, **spent})
         return committed
 
     def _install(self, update: BreakerUpdate) -> None:
