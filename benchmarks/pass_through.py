@@ -6,11 +6,14 @@ It reads in batches and writes in transactions with the lane's own settings of l
 the requests' keys. It goes on until it is stopped.
 """
 
+import gc
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import repeat, starmap
 from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer
@@ -37,6 +40,7 @@ class Pass:
         summary_bytes: Length of the summary, one a transaction.
         fill_seconds: Longest wait for more records after the first.
         headers: Whether the requests' headers go on to the outputs.
+        tight: Whether to spend no step of the interpreter on a record, and none on garbage.
     """
 
     brokers: str
@@ -48,6 +52,7 @@ class Pass:
     summary_bytes: int
     fill_seconds: float
     headers: bool = False
+    tight: bool = False
 
     def text(self) -> str:
         """As the command line wants it."""
@@ -79,6 +84,8 @@ def consumer_config(connection: Connection, plan: Pass) -> dict[str, Any]:
 
 def run(plan: Pass) -> None:
     """Pass on until stopped."""
+    if plan.tight:
+        gc.disable()  # nothing here refers to itself
     connection = Connection(plan.brokers)
     consumer = Consumer(consumer_config(connection, plan))
     producer = Producer(producer_config(connection, f"{plan.targets}.pass"))
@@ -87,7 +94,8 @@ def run(plan: Pass) -> None:
     while True:
         if messages := _batch(consumer, plan):
             producer.begin_transaction()
-            _write(producer, plan, messages)
+            (_write_tightly if plan.tight else _write)(producer, plan, messages)
+            producer.produce(f"{plan.targets}.summaries", b"x" * plan.summary_bytes, b"pass", 0)
             # Batches are passed on whole: the next to be read is what is to be committed.
             offsets = consumer.position(consumer.assignment())
             producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), _TIMEOUT)
@@ -103,6 +111,7 @@ def _batch(consumer: Consumer, plan: Pass) -> Sequence[Message]:
 
 
 def _write(producer: Producer, plan: Pass, messages: Sequence[Message]) -> None:
+    """Two records a request, as one writes it in Python."""
     produce, outputs, audit = producer.produce, f"{plan.targets}.outputs", f"{plan.targets}.audit"
     output, record = b"x" * plan.output_bytes, b"x" * plan.audit_bytes
     for message in messages:
@@ -112,7 +121,23 @@ def _write(producer: Producer, plan: Pass, messages: Sequence[Message]) -> None:
         else:
             produce(outputs, output, key, partition)  # type: ignore[arg-type] # a consumed record has a partition
         produce(audit, record, key, partition)  # type: ignore[arg-type] # as above
-    produce(f"{plan.targets}.summaries", b"x" * plan.summary_bytes, b"pass", 0)
+
+
+def _write_tightly(producer: Producer, plan: Pass, messages: Sequence[Message]) -> None:
+    """The same without a step of the interpreter for each record."""
+    keys, partitions = list(map(Message.key, messages)), list(map(Message.partition, messages))
+    outputs: list[Iterable[Any]] = [
+        repeat(f"{plan.targets}.outputs"),
+        repeat(b"x" * plan.output_bytes),
+        keys,
+        partitions,
+    ]
+    if plan.headers:
+        # Between partition and headers stand two names of the callback and the timestamp.
+        outputs += [repeat(None), repeat(None), repeat(0), map(Message.headers, messages)]
+    audit: list[Iterable[Any]] = [repeat(f"{plan.targets}.audit"), repeat(b"x" * plan.audit_bytes), keys, partitions]
+    for columns in (outputs, audit):
+        deque(starmap(producer.produce, zip(*columns, strict=False)), 0)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ _PANELS: tuple[tuple[str, str, str], ...] = (
     ("arms", "cpu_micros", "CPU µs/request by arms"),
     ("batch", "cpu_micros", "CPU µs/request by batch.records"),
     ("batch", "summary_bytes_request", "summary bytes/request by batch.records"),
-    ("tensor bytes", "cpu_micros", "CPU µs/request by bytes of a tensor (grey: pass-through)"),
+    ("tensor bytes", "cpu_micros", "CPU µs by tensor bytes (grey: pass-through)"),
     ("requests served", "rss_mb", "RSS of a worker, MB, by requests served"),
 )
 

@@ -20,8 +20,11 @@ _TITLES = {
     "scale": "How costs grow",
     "memory": "A long run of one worker",
 }
-_BESIDE = ("rate", "cpu_micros", "p50_ms", "p99_ms")
+_BESIDE: Mapping[str, tuple[str, ...]] = {"throughput": ("rate", "cpu_micros"), "latency": ("p50_ms", "p99_ms")}
 """Figures that are also given beside the pass-through."""
+
+_OF_STAGES = ("summary_share",)
+_STAGES = "Where the time of the thread that serves goes, by stage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +108,21 @@ class Report:
         for source, title in _TITLES.items():
             mine = [row for row in self.rows if row.source == source]
             if mine:
-                yield _sheet(title, mine)
+                yield _sheet(title, mine, [name for name in FIGURES if name not in _OF_STAGES])
+        staged = [row for row in self.rows if row.source == "throughput" and any(map(_is_stage, row.figures))]
+        if staged:
+            stages = sorted({name for row in staged for name in row.figures if _is_stage(name)})
+            yield _sheet(_STAGES, staged, [*_OF_STAGES, *stages], beside=())
         yield _goals(self.verdicts)
 
 
-def _sheet(title: str, rows: Sequence[Row]) -> _Sheet:
+def _sheet(title: str, rows: Sequence[Row], figures: Sequence[str], *, beside: Sequence[str] | None = None) -> _Sheet:
     names = list(dict.fromkeys(name for row in rows for name in row.case))
     present = {name for row in rows for name in row.figures}
-    known = [name for name in FIGURES if name in present]
-    known += sorted(name for name in present if name.startswith(STAGE))
+    known = [name for name in figures if name in present]
     ratios = [_ratios(rows, row) for row in rows]
-    beside = [name for name in _BESIDE if any(name in each for each in ratios)]
+    if beside is None:
+        beside = [name for name in _BESIDE.get(rows[0].source, ()) if any(name in each for each in ratios)]
     lines = []
     for row, mine in zip(rows, ratios, strict=True):
         line = [_case(row.case.get(name, "")) for name in names]
@@ -138,8 +145,13 @@ def _goals(verdicts: Sequence[Verdict]) -> _Sheet:
 
 def _ratios(rows: Sequence[Row], row: Row) -> dict[str, Spread]:
     limit = reference(rows, row)
-    found = {name: ratio(row, limit, name) for name in _BESIDE} if limit is not None else {}
+    names = _BESIDE.get(row.source, ())
+    found = {name: ratio(row, limit, name) for name in names} if limit is not None else {}
     return {name: spread for name, spread in found.items() if spread is not None}
+
+
+def _is_stage(name: str) -> bool:
+    return name.startswith(STAGE)
 
 
 def _spread(row: Row, name: str) -> str:

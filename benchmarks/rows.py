@@ -9,6 +9,9 @@ Case = Mapping[str, str | int]
 """What a row is about, such as `{"subject": "StreamSplit", "load": "flights", "batch": 1000}`."""
 
 STREAMSPLIT, PASS_THROUGH = "StreamSplit", "pass-through"
+TIGHT = f"{PASS_THROUGH}, tight"
+"""Without a step of the interpreter for each record: the limit of the client itself."""
+
 WITH_HEADERS = ", two headers"
 """Behind the subjects whose requests bear two headers, which go on to the outputs."""
 
@@ -31,7 +34,7 @@ FIGURES: Mapping[str, Figure] = {
     "cpu_micros": Figure("CPU µs/request", 1),
     "mean_batch": Figure("requests/commit", 0),
     "commit_ms": Figure("ms between commits", 1),
-    "summary_share": Figure("summaries' share of CPU", 4),
+    "summary_share": Figure("summaries, share of all CPU", 4),
     "summary_bytes": Figure("bytes/summary", 0),
     "summary_bytes_request": Figure("summary bytes/request", 2),
     "output_bytes": Figure("output bytes", 0),
@@ -141,7 +144,7 @@ def ratio(of: Row, by: Row, name: str) -> Spread | None:
 def reference(rows: Sequence[Row], row: Row) -> Row | None:
     """The pass-through that a row is held against: same load and batch, with headers where the row has them."""
     subject = row.case.get("subject")
-    if not isinstance(subject, str) or subject.startswith(PASS_THROUGH):
+    if not isinstance(subject, str) or subject in {PASS_THROUGH, PASS_THROUGH + WITH_HEADERS}:
         return None
     limit = PASS_THROUGH + (WITH_HEADERS if subject.endswith(WITH_HEADERS) else "")
     return find(rows, row.source, {**row.case, "subject": limit})

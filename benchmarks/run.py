@@ -23,6 +23,7 @@ from benchmarks.machine import Machine
 from benchmarks.memory import BROKER
 from benchmarks.plot import growth, standing
 from benchmarks.report import Report
+from benchmarks.trials import DEFAULT_BATCH
 from streamsplit.core.errors import ServiceError, UsageError
 from streamsplit.kafka.broker import DevelopmentCluster
 from streamsplit.kafka.clients import Connection
@@ -118,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _throughput(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--loads", nargs="+", default=["flights", "digits"], help="records (flights digits)")
-    group.add_argument("--batches", type=_positive, nargs="+", default=[1000], help="batch.records (1000)")
+    group.add_argument(
+        "--batches", type=_positive, nargs="+", default=[DEFAULT_BATCH], help=f"batch.records ({DEFAULT_BATCH})"
+    )
     group.add_argument("--peers", nargs="*", metavar="NAME", help="peers, too: those named, or all")
 
 

@@ -8,7 +8,7 @@ from benchmarks.backlog import Backlog, Backlogs
 from benchmarks.loads import Load
 from benchmarks.peers import Peer
 from benchmarks.recorded import Written
-from benchmarks.rows import PASS_THROUGH, STREAMSPLIT, WITH_HEADERS, Case, Ledger, Row
+from benchmarks.rows import PASS_THROUGH, STREAMSPLIT, TIGHT, WITH_HEADERS, Case, Ledger, Row
 from benchmarks.ruler import Span
 from benchmarks.trials import Result, Trial, pass_through, peer, streamsplit
 from streamsplit.core.errors import ServiceError, UsageError
@@ -23,7 +23,7 @@ class Plan:
     """What is measured.
 
     Attributes:
-        loads: The records; headers and mirroring are measured with the first.
+        loads: The records; headers, mirroring and the tight pass-through are measured with the first.
         requests: Length of each backlog.
         repetitions: Of each row.
         batches: Most requests in a transaction; what is not StreamSplit and the pass-through is measured at the first.
@@ -76,13 +76,16 @@ class _Round:
         found = []
         for batch in self._plan.batches:
             found.append(_Contender(STREAMSPLIT, batch, partial(self._streamsplit, batch)))
-            found.append(_Contender(PASS_THROUGH, batch, partial(self._pass_through, batch, self._plain, False)))
+            found.append(_Contender(PASS_THROUGH, batch, partial(self._pass_through, batch)))
         batch = self._plan.batches[0]
         if (rich := self._with_headers) is not None:
+            found.append(_Contender(TIGHT, batch, partial(self._pass_through, batch, tight=True)))
             found.append(
                 _Contender(STREAMSPLIT + WITH_HEADERS, batch, lambda name: self._own(self._trial(name, rich, batch)))
             )
-            found.append(_Contender(PASS_THROUGH + WITH_HEADERS, batch, partial(self._pass_through, batch, rich, True)))
+            found.append(
+                _Contender(PASS_THROUGH + WITH_HEADERS, batch, partial(self._pass_through, batch, backlog=rich))
+            )
             if (refused := _refused(self._plain.load)) is None:
                 found.append(_Contender(MIRRORED, batch, partial(self._mirrored, batch)))
             else:
@@ -108,8 +111,10 @@ class _Round:
             raise ServiceError("the audit speaks of no mirrored request")
         return result
 
-    def _pass_through(self, batch: int, backlog: Backlog, headers: bool, name: str) -> Result:  # noqa: FBT001 # bound by partial
-        return pass_through(self._connection, self._trial(name, backlog, batch), self._size(batch), headers=headers)
+    def _pass_through(self, batch: int, name: str, *, backlog: Backlog | None = None, tight: bool = False) -> Result:
+        """With the headers of a backlog that has them."""
+        trial = self._trial(name, backlog or self._plain, batch)
+        return pass_through(self._connection, trial, self._size(batch), headers=backlog is not None, tight=tight)
 
     def _peer(self, batch: int, who: Peer, name: str) -> Result:
         trial = self._trial(name, self._plain, batch)

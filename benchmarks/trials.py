@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from benchmarks.backlog import Backlog
@@ -17,8 +17,9 @@ from benchmarks.ruler import Ruler, Span, Stretch
 from benchmarks.stages import SUMMARY, Watch
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.status_reader import StatusReader
+from streamsplit.service.settings import BatchSettings
 
-DEFAULT_BATCH = 1000
+DEFAULT_BATCH = BatchSettings().records
 DEFAULT_SPAN = Span()
 _FULL_BATCH_SECONDS = 1.0
 
@@ -117,13 +118,16 @@ def _measured(mine: Deployment, trial: Trial, application: Mapping[str, object])
         return stretch, watch.stages(stretch)
 
 
-def pass_through(connection: Connection, trial: Trial, size: Written, *, headers: bool = False) -> Result:
+def pass_through(
+    connection: Connection, trial: Trial, size: Written, *, headers: bool = False, tight: bool = False
+) -> Result:
     """Let the pass-through work off a backlog, writing as much as a worker did.
 
     Raises:
         ServiceError: It failed.
     """
-    plan = pass_plan(connection, trial.backlog.topic, trial.name, size, batch=trial.batch, headers=headers)
+    plan = pass_plan(connection, trial.backlog.topic, trial.name, size, batch=trial.batch)
+    plan = replace(plan, headers=headers, tight=tight)
     return _told(connection, trial, python("benchmarks.pass_through", plan.text()))
 
 
@@ -135,7 +139,6 @@ def pass_plan(
     *,
     batch: int,
     fill_seconds: float = _FULL_BATCH_SECONDS,
-    headers: bool = False,
 ) -> Pass:
     """What the pass-through is told."""
     return Pass(
@@ -147,7 +150,6 @@ def pass_plan(
         audit_bytes=round(size.audit_bytes),
         summary_bytes=round(size.summary_bytes),
         fill_seconds=fill_seconds,
-        headers=headers,
     )
 
 

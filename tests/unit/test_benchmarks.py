@@ -17,11 +17,11 @@ from benchmarks.pass_through import Pass, consumer_config, producer_config
 from benchmarks.peers import PEERS
 from benchmarks.plot import growth, standing
 from benchmarks.recorded import count
-from benchmarks.rows import PASS_THROUGH, STREAMSPLIT, WITH_HEADERS, Ledger, Row, find, ratio, reference
+from benchmarks.rows import PASS_THROUGH, STREAMSPLIT, TIGHT, WITH_HEADERS, Ledger, Row, find, ratio, reference
 from benchmarks.ruler import Reading, Span, Stretch
 from benchmarks.run import main
 from benchmarks.stages import stages
-from benchmarks.trials import Result
+from benchmarks.trials import DEFAULT_BATCH, Result
 from benchmarks.wide import wide
 from streamsplit.core.commands import Kind
 from streamsplit.core.errors import ServiceError, UsageError
@@ -103,7 +103,7 @@ def test_rows_with_unequal_repetitions_have_no_ratio() -> None:
 
 def test_what_passes_headers_on_is_held_against_a_pass_through_that_does_so_too() -> None:
     ledger = Ledger("throughput")
-    for subject in (STREAMSPLIT, PASS_THROUGH, STREAMSPLIT + WITH_HEADERS, PASS_THROUGH + WITH_HEADERS, "Quix Streams"):
+    for subject in (STREAMSPLIT, PASS_THROUGH, STREAMSPLIT + WITH_HEADERS, PASS_THROUGH + WITH_HEADERS, TIGHT):
         ledger.add({"subject": subject, "load": "flights", "batch": 1000}, {"rate": 1.0})
     found = ledger.rows()
     limits = [None if (limit := reference(found, row)) is None else limit.case["subject"] for row in found]
@@ -152,6 +152,7 @@ def test_every_goal_speaks_of_rows_that_the_benchmark_makes() -> None:
     for goal in goals:
         for case in (goal.of, goal.by):
             assert case is None or case.get("subject", STREAMSPLIT) in subjects
+            assert case is None or case.get("batch", DEFAULT_BATCH) == DEFAULT_BATCH
 
 
 # -- the ruler --------------------------------------------------------------------------------------------------------
