@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamsplit.core.mirroring import MirrorCounts
+from streamsplit.core.ranks import ranks
 from streamsplit.core.records import Outcome, Predictions, Routing
 
 _INT64_MIN = -(2**63)
@@ -109,10 +110,10 @@ def count_windows(
     if not len(times):
         return ()
     windows = np.maximum(times // window_ms, _INT64_MIN // window_ms + 1)
-    starts, window = np.unique(windows, return_inverse=True)
+    starts, window = ranks(windows)
     rules, arms = int(routing.rules.max()) + 2, len(arm_names)
     cells = (window * rules + (routing.rules + 1)) * arms + routing.arms
-    groups, group = np.unique(cells, return_inverse=True)
+    groups, group = ranks(cells)
     count, kinds = len(groups), len(Outcome)
     outcomes = np.bincount(group * kinds + predictions.outcomes, minlength=count * kinds).reshape(count, kinds)
     own = np.bincount(group[predictions.served_by == routing.arms], minlength=count)

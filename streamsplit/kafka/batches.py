@@ -4,20 +4,28 @@ from operator import itemgetter
 
 import numpy as np
 from confluent_kafka import Message
+from numpy.typing import NDArray
 
 from streamsplit.core.records import RawBatch
 
 
 def next_of(batch: RawBatch) -> dict[int, int]:
     """Partition → the next offset after a batch."""
-    # Offsets ascend within a partition, so that the last one of each stays.
-    last = dict(zip(batch.partitions.tolist(), batch.offsets.tolist(), strict=True))
-    return {number: last[number] + 1 for number in sorted(last)}
+    return {number: last + 1 for number, last in _last_of(batch.partitions, batch.offsets).items()}
 
 
 def first_of(batch: RawBatch) -> dict[int, int]:
     """Partition → the first offset of a batch."""
-    return dict(zip(reversed(batch.partitions.tolist()), reversed(batch.offsets.tolist()), strict=True))
+    return _last_of(batch.partitions[::-1], batch.offsets[::-1])
+
+
+def _last_of(partitions: NDArray[np.int32], offsets: NDArray[np.int64]) -> dict[int, int]:
+    """Partition → the last of its offsets, by partition."""
+    # Where an index is repeated, numpy keeps what comes last.
+    last = np.full(int(partitions.max(initial=-1)) + 1, -1)
+    last[partitions] = offsets
+    numbers = np.flatnonzero(last >= 0)
+    return dict(zip(numbers.tolist(), last[numbers].tolist(), strict=True))
 
 
 def batch_of(epoch: int, messages: list[Message]) -> RawBatch:

@@ -15,7 +15,7 @@ transaction. That is why step 5 knows no second try (docs/design.md section 5).
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat, starmap
 from operator import length_hint
@@ -187,29 +187,31 @@ class Transaction:
 
 
 def _produce(producer: Producer, records: Outgoing, deadline: Deadline) -> None:
-    calls = _calls(records)
-    while calls:
-        left = iter(calls)
+    done, count = 0, len(records.values)
+    while done < count:
+        left = iter(records.values[done:])
         try:
-            deque(starmap(producer.produce, left), 0)  # the interpreter takes no step a record
+            # The interpreter takes no step a record, and keeps nothing of it.
+            deque(starmap(producer.produce, _calls(records, done, left)), 0)
             break
         except BufferError:
             if deadline.passed:
                 raise
             # The record that found no room has been taken out of what is left.
-            calls = calls[len(calls) - length_hint(left) - 1 :]
+            done = count - length_hint(left) - 1
             producer.poll(min(0.1, deadline.left))
     producer.poll(0)
 
 
-def _calls(records: Outgoing) -> list[tuple[Any, ...]]:
-    """Arguments of `produce` by position, for each record."""
-    columns = (repeat(records.topic, len(records.values)), records.values, records.keys, records.partitions)
+def _calls(records: Outgoing, start: int, values: Iterator[bytes | None]) -> Iterator[tuple[Any, ...]]:
+    """Arguments of `produce` by position, for each record from `start`, whose values are given."""
+    keys, partitions = records.keys[start:], records.partitions[start:]
     if records.headers is None:
-        return list(zip(*columns, strict=True))
-    headers = [list(each or ()) for each in records.headers]
+        return zip(repeat(records.topic, len(keys)), values, keys, partitions, strict=True)
+    headers = [list(each or ()) for each in records.headers[start:]]
     # Between partition and headers stand two names of the callback and the timestamp.
-    return list(zip(*columns, repeat(None), repeat(None), repeat(0), headers))
+    others = (repeat(each, len(keys)) for each in (None, None, 0))
+    return zip(repeat(records.topic, len(keys)), values, keys, partitions, *others, headers, strict=True)
 
 
 def _dispose(producer: Producer) -> None:

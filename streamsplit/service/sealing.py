@@ -251,7 +251,7 @@ def _progress_of(served: Served, through: Mapping[int, int], progress: Progress)
     numbers = served.batch.partitions[served.requests.rows]
     newest = np.full(int(numbers.max(initial=-1)) + 1, np.iinfo(np.int64).min)
     np.maximum.at(newest, numbers, served.requests.times)
-    known = dict(zip(numbers.tolist(), newest[numbers].tolist(), strict=True))
+    known = {number: int(newest[number]) for number in np.flatnonzero(np.bincount(numbers)).tolist()}
     starts = first_of(served.batch)
     return [
         PartitionProgress(number, starts.get(number, offset), offset, progress.lag.get(number, -1), known.get(number))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.ranks import ranks
 from streamsplit.wire.lanes import Ints
 
 _SEVEN = np.uint64(7)
@@ -99,13 +100,9 @@ def looked_up(table: Sequence[bytes], codes: NDArray[np.integer]) -> Cells:
 
 
 def coded(codes: NDArray[np.signedinteger], encode: Callable[[int], bytes]) -> Cells:
-    """In each row what `encode` makes of its code; each distinct one once. Codes lie close together; at least one."""
-    least = int(codes.min())
-    places = codes.astype(np.int64) - least
-    distinct = np.flatnonzero(np.bincount(places))
-    index = np.zeros(int(distinct[-1]) + 1, np.int64)
-    index[distinct] = np.arange(len(distinct))
-    return looked_up([encode(place + least) for place in distinct.tolist()], index[places])
+    """In each row what `encode` makes of its code; each distinct one once; there is at least one."""
+    distinct, index = ranks(codes)
+    return looked_up([encode(code) for code in distinct.tolist()], index)
 
 
 def raw(array: NDArray[np.generic]) -> Cells:
