@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from confluent_kafka import KafkaException
+
 from benchmarks import convergence, digits, latency, memory, scale, throughput
 from benchmarks.backlog import Backlogs
 from benchmarks.loads import Load, flights
@@ -58,7 +60,7 @@ class Bench:
         }
         try:
             measurements[source]()
-        except ServiceError as error:
+        except (ServiceError, KafkaException) as error:
             self.failed = True
             self.left_out[source] = f"failed: {error}"
             self._tell(f"{source}: {error}")

@@ -113,7 +113,7 @@ def _judge(goal: Goal, rows: Sequence[Row], left_out: Mapping[str, str]) -> Verd
         reasons = [left_out[name].splitlines()[0] for name in subjects if left_out.get(name)]
         return Verdict(goal, None, reasons[0] if reasons else f"no such row in this run (--only {goal.source})")
     value = _own(found[0], goal.figure) if goal.by is None else ratio(found[0], found[1], goal.figure)
-    return Verdict(goal, value, "" if value else f"no {figure(goal.figure).heading}")
+    return Verdict(goal, value, "" if value else f"no {figure(goal.figure).heading} in every repetition")
 
 
 def _own(row: Row, name: str) -> Spread | None:

@@ -9,6 +9,7 @@ says what each figure means.
 """
 
 import argparse
+import logging
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from benchmarks.report import Report
 from benchmarks.trials import DEFAULT_BATCH
 from streamsplit.core.errors import ServiceError, UsageError
 from streamsplit.kafka.broker import DevelopmentCluster
-from streamsplit.kafka.clients import Connection
+from streamsplit.kafka.clients import LOGGER, Connection
 
 _LEAST_REQUESTS = 50_000
 _WIDTH = 200
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def tell(line: str) -> None:
         talk.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
 
+    LOGGER.setLevel(logging.CRITICAL)  # a broker that has just started lets clients try again, and they say so
     machine = Machine.this()
     try:
         goals = read_goals()
