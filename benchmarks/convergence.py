@@ -141,7 +141,10 @@ def measure(
                 wait_for(reader, parent, lambda: missing(revision))
                 time.sleep(chance.uniform(*_APART_SECONDS))
 
-            turns = _Turns(mine, writer, warm, tell)
+            def followed(revision: int) -> None:
+                wait_for(reader, parent, lambda: not_prepared(reader, revision, PARTITIONS))
+
+            turns = _Turns(mine, writer, warm, followed, tell)
             issued = {Kind.SET_WEIGHT: turns.change(changes, chance), Kind.ABORT: turns.abort(aborts)}
             time.sleep(_AFTER_SECONDS)  # every partition must have a request behind the last command
         return _read(mine, issued)
@@ -155,12 +158,14 @@ class _Turns:
         mine: The deployment.
         writer: Of its control log.
         warm: Waits until a revision's arms are warm on all workers and traffic flows.
+        followed: Waits until all workers serve under a revision.
         tell: Told how far it is.
     """
 
     mine: Deployment
     writer: ControlWriter
     warm: Callable[[int], None]
+    followed: Callable[[int], None]
     tell: Callable[[str], None]
 
     def change(self, count: int, chance: random.Random) -> list[int]:
@@ -178,11 +183,12 @@ class _Turns:
         return offsets
 
     def abort(self, count: int) -> list[int]:
-        """Abort so often."""
+        """Abort so often; the next models are not loaded before all have followed."""
         offsets: list[int] = []
         for _ in range(count):
             self._begin(retry=True)
             offsets.append(self.writer.write(self.mine.command(Kind.ABORT)))
+            self.followed(offsets[-1])
             _say_now_and_then(self.tell, "aborts", len(offsets), count)
         return offsets
 
