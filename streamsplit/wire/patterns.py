@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsplit.wire.lanes import FEW, Ints, Lanes, Mask
+from streamsplit.wire.lanes import FEW, Budget, Ints, Lanes, Mask
 from streamsplit.wire.walker import Spans
 
 Walk = Callable[[Lanes], tuple[Sequence[Spans], Mask]]
@@ -22,12 +22,15 @@ _KEPT = 8
 _LEARNT = 4
 """New patterns in a batch: more of them, and the requests have no pattern worth the while."""
 
+_ROUNDS = 128
+"""Rounds of lockstep in which the one request that a pattern is made of is walked; the batch keeps its own."""
+
 _WORD = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pattern:
-    """The tensors of one request.
+    """The tensors of one request; equal to itself alone, as arrays have no one answer to whether they are equal.
 
     Attributes:
         length: Bytes they take.
@@ -129,9 +132,9 @@ class Patterns:
         return left[~same]
 
     def _learn(self, lanes: Lanes, index: int) -> Pattern | None:
-        """The pattern of one record; None where it does not fit."""
+        """The pattern of one record; None where it does not fit, or has too many parts to be worth comparing."""
         first = int(lanes.pos[index])
-        one = Lanes(lanes.buffer, lanes.words, np.array([first]), lanes.end[[index]], lanes.park, lanes.budget)
+        one = Lanes(lanes.buffer, lanes.words, np.array([first]), lanes.end[[index]], lanes.park, Budget(_ROUNDS))
         data, fits = self._walk(one)
         if not fits[0] or one.end[0] == lanes.park:
             return None

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from streamsplit.wire.decoder import RequestDecoder
+from streamsplit.wire.request import Request
+from streamsplit.wire.requests_avro import AvroRequests
 from streamsplit.wire.schemas import SchemaStore
 from tests.unit.test_wire_decoder import ALWAYS, CARRIER, NEVER, WANTED, X, batch, columns, request, tensor, written
 
@@ -68,6 +70,31 @@ def test_a_batch_of_many_patterns_and_patterns_of_earlier_batches_are_served_ali
     results = decoded_alike(values(400), [GOOD] * 30, values(400), values(11), [GOOD])
     assert all(served["ids"] for served, _ in results)
     assert any(letters for _, letters in results)
+
+
+def test_producers_that_order_their_tensors_differently_are_served_batch_after_batch() -> None:
+    """Their patterns have the same length."""
+    inputs = [tensor("X", "FP32", [2], X), tensor("carrier", "BYTES", [2, 1], CARRIER)]
+    values = [written(request(inputs=each)) for each in (inputs, inputs[::-1]) for _ in range(20)]
+    results = decoded_alike(*[values] * 3, values[20:], values)
+    assert [len(served["ids"]) for served, _ in results] == [40, 40, 40, 20, 40]
+
+
+def test_a_request_of_very_many_tensors_does_not_slow_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the one that a pattern is looked for in, but not spend the rounds of the whole batch."""
+    reads: list[bytes] = []
+    read = AvroRequests.read
+
+    def noted(reader: AvroRequests, value: bytes, body: int) -> Request:
+        reads.append(value)
+        return read(reader, value, body)
+
+    monkeypatch.setattr(AvroRequests, "read", noted)
+    endless = written(request(inputs=[tensor("", "FP32", [], b"")] * 5000))
+    others = [written(request(inputs=[tensor("X", "FP32", [2], X), carrier("x" * at, "é")])) for at in range(90)]
+    served, letters = RequestDecoder(SchemaStore(())).decode(batch([endless, *others]), WANTED)
+    assert (len(served), [letter.row for letter in letters]) == (90, [0])
+    assert reads == [endless]
 
 
 def test_data_alone_may_differ() -> None:
