@@ -1,7 +1,7 @@
 """What one transaction adds to each window, per arm: small, additive."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from streamsplit.core.mirroring import MirrorCounts
 from streamsplit.core.ranks import ranks
 from streamsplit.core.records import Outcome, Predictions, Routing
+
+COUNT_BYTES = 1000
+"""More than one count takes on the wire, with a name of 100 bytes and all outcomes."""
 
 _INT64_MIN = -(2**63)
 
@@ -89,6 +92,31 @@ class Summary:
     undecodable: int = 0
     lost: tuple[LostRange, ...] = ()
     mirrored: tuple[MirrorCounts, ...] = ()
+
+
+def in_parts(summary: Summary, most: int) -> tuple[Summary, ...]:
+    """Part a summary that has many counts: requests whose times lie far apart have a window each.
+
+    Args:
+        summary: The whole.
+        most: Most counts in a part, those of windows and of the mirror together; positive.
+
+    Returns:
+        Summaries that add up to the whole, numbered from its `sequence`; all but the counts is in the first.
+    """
+    windows, mirrored = len(summary.windows), len(summary.mirrored)
+    if windows + mirrored <= most:
+        return (summary,)
+    bare = replace(summary, partitions=(), undecodable=0, lost=())
+    return tuple(
+        replace(
+            bare if start else summary,
+            sequence=summary.sequence + index,
+            windows=summary.windows[start : start + most],
+            mirrored=summary.mirrored[max(0, start - windows) : max(0, start + most - windows)],
+        )
+        for index, start in enumerate(range(0, windows + mirrored, most))
+    )
 
 
 def count_windows(

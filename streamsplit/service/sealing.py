@@ -1,4 +1,4 @@
-"""From a served batch to the records of its transaction: outputs, audit, dead letters, one summary."""
+"""From a served batch to the records of its transaction: outputs, audit, dead letters, the summary."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from streamsplit.core.records import (
     RequestColumns,
     Routing,
 )
-from streamsplit.core.summary import LostRange, PartitionProgress, Summary, count_windows
+from streamsplit.core.summary import COUNT_BYTES, LostRange, PartitionProgress, Summary, count_windows, in_parts
 from streamsplit.kafka.batches import first_of, next_of
 from streamsplit.kafka.lane import Progress
 from streamsplit.kafka.topics import Topics
@@ -142,7 +142,7 @@ class Sealer:
         """A summary alone, also of ranges that retention removed."""
         summary = Summary(
             slot=self._slot,
-            sequence=self._next(),
+            sequence=self._sequence,
             rollout=provenance.rollout,
             revision=provenance.revision,
             written_time=now_ms,
@@ -153,7 +153,7 @@ class Sealer:
             lost=_lost(progress),
         )
         through = {number: progress.reading[number] for number in progress.lost}
-        return Sealed(progress.epoch, provenance.revision, (self._summary_record(summary),), through, {"commits": 1})
+        return Sealed(progress.epoch, provenance.revision, (self._summary_records(summary),), through, {"commits": 1})
 
     def _outputs(self, served: Served) -> tuple[Served, list[bytes], list[DeadLetter]]:
         """Outputs that the topic accepts; a row whose output is too large becomes a dead letter."""
@@ -199,7 +199,7 @@ class Sealer:
         provenance = served.provenance
         summary = Summary(
             slot=self._slot,
-            sequence=self._next(),
+            sequence=self._sequence,
             rollout=provenance.rollout,
             revision=provenance.revision,
             written_time=now_ms,
@@ -213,15 +213,14 @@ class Sealer:
                 served.window_ms, served.requests.times, served.routing, served.predictions, provenance.arms
             ),
         )
-        return self._summary_record(summary)
+        return self._summary_records(summary)
 
-    def _summary_record(self, summary: Summary) -> Outgoing:
-        value = self._encoders.summaries.encode(summary)
-        return Outgoing(self._topics.summaries, [value], [self._slot.encode()], [0])
-
-    def _next(self) -> int:
-        self._sequence += 1
-        return self._sequence - 1
+    def _summary_records(self, summary: Summary) -> Outgoing:
+        """One record; more where the topic would refuse it, so that no times of requests stop a partition."""
+        parts = in_parts(summary, max(1, self._limits[self._topics.summaries] // COUNT_BYTES))
+        self._sequence += len(parts)
+        values = [self._encoders.summaries.encode(part) for part in parts]
+        return Outgoing(self._topics.summaries, values, [self._slot.encode()] * len(parts), [0] * len(parts))
 
 
 def _like_requests(topic: str, batch: RawBatch, rows: list[int], values: Sequence[bytes], *, headers: bool) -> Outgoing:

@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 
-from streamsplit.core.records import Headers, RawBatch
-from streamsplit.service.sealing import _like_requests, _too_large
+from streamsplit.core.records import Headers, Outcome, Predictions, RawBatch, Reflection, RequestColumns, Routing
+from streamsplit.kafka.lane import Progress
+from streamsplit.kafka.topics import Topics
+from streamsplit.service.sealing import Encoders, Sealer, Served, _like_requests, _too_large
+from streamsplit.service.stopwatch import Stopwatch
+from streamsplit.wire.audit import AuditEncoder
 from streamsplit.wire.dead_letters import record_size
+from streamsplit.wire.outputs import OutputEncoder
+from streamsplit.wire.provenance import Provenance
+from streamsplit.wire.schemas import SchemaStore, packaged
+from streamsplit.wire.summaries import SummaryEncoder, SummaryReader
 
 
 def batch_of(keys: list[bytes | None], headers: list[Headers | None] | None = None) -> RawBatch:
@@ -51,3 +59,31 @@ def test_records_take_keys_partitions_and_headers_of_their_requests() -> None:
     assert (chosen.keys, chosen.partitions, chosen.headers) == ([None, b"c"], [1, 2], [[("h", None)], None])
     everything = _like_requests("audit", batch, [0, 1, 2], [b"x", b"y", b"z"], headers=False)
     assert (list(everything.keys), everything.partitions, everything.headers) == ([b"a", None, b"c"], [0, 1, 2], None)
+
+
+def test_requests_of_very_many_windows_make_no_summary_that_its_topic_refuses() -> None:
+    count, limit, names = 400, 20_000, ("control", "canary")
+    rows, everyone = np.arange(count), np.zeros(count, np.int8)
+    reflection = Reflection(rows, np.full(count, Outcome.FALLBACK_TIMEOUT, np.int8), rows, everyone - 1)
+    predictions = Predictions(everyone, everyone, rows, {}, {}, {1: reflection})
+    requests = RequestColumns(rows, [b"id"] * count, rows * 10**12, {}, {})
+    routing = Routing([None] * count, np.full(count, -1, np.int16), np.full(count, -1, np.int16), everyone)
+    topics = Topics("shop")
+    summaries = SummaryEncoder(packaged("summary").header)
+    sealer = Sealer(
+        topics,
+        Encoders(OutputEncoder(b""), AuditEncoder(b""), summaries),
+        "s-0",
+        {topics.outputs: 10**6, topics.audit: 10**6, topics.dead_letters: 10**6, topics.summaries: limit},
+        Stopwatch(),
+    )
+    provenance = Provenance("r", 1, names, ("a@1", "a@2"), ())
+    served = Served(batch_of([b"k"] * count), requests, [], routing, predictions, provenance, 5000)
+    sealed = [sealer.seal(served, Progress(1, {}, {}, {}, {}, None), 0) for _ in range(2)]
+    written = [records for each in sealed for records in each.outgoing if records.topic == topics.summaries]
+    assert all(record_size(b"s-0", value, None) <= limit for records in written for value in records.values)
+    values = [value for records in written for value in records.values]
+    parts = [SummaryReader(SchemaStore()).read(value) for value in values if value is not None]
+    assert [part.sequence for part in parts] == list(range(len(parts)))
+    for counts in ([window for part in parts for window in part.windows], [each for p in parts for each in p.mirrored]):
+        assert sum(each.requests for each in counts) == 2 * count

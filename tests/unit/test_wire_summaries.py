@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from streamsplit.core.mirroring import MirrorCounts
 from streamsplit.core.records import Outcome, Predictions, Routing
-from streamsplit.core.summary import LostRange, PartitionProgress, Summary, WindowCounts, count_windows
+from streamsplit.core.summary import (
+    COUNT_BYTES,
+    LostRange,
+    PartitionProgress,
+    Summary,
+    WindowCounts,
+    count_windows,
+    in_parts,
+)
 from streamsplit.wire.schemas import SchemaStore, packaged
 from streamsplit.wire.summaries import SummaryEncoder, SummaryReader
 
@@ -78,3 +86,38 @@ def test_progress_losses_and_mirrors_survive_the_round_trip() -> None:
     )
     value = SummaryEncoder(packaged("summary").header).encode(summary)
     assert SummaryReader(SchemaStore()).read(value) == summary
+
+
+@given(st.integers(0, 7), st.integers(0, 7), st.integers(1, 20))
+def test_parts_add_up_to_the_summary(windows: int, mirrored: int, most: int) -> None:
+    whole = Summary(
+        "s-0",
+        7,
+        "r",
+        3,
+        0,
+        partitions=(PartitionProgress(0, 1, 5),),
+        windows=tuple(WindowCounts(start, -1, "control", 1, {"ok": 1}, 1) for start in range(windows)),
+        undecodable=2,
+        lost=(LostRange(1, 0, 4),),
+        mirrored=tuple(MirrorCounts(start, -1, "canary", 1, {"ok": 1}, {}, 1, 0) for start in range(mirrored)),
+    )
+    parts = in_parts(whole, most)
+    assert [part.sequence for part in parts] == list(range(7, 7 + len(parts)))
+    assert all(len(part.windows) + len(part.mirrored) <= most for part in parts)
+    assert sum((part.windows for part in parts), ()) == whole.windows
+    assert sum((part.mirrored for part in parts), ()) == whole.mirrored
+    assert sum((part.partitions for part in parts), ()) == whole.partitions
+    assert sum((part.lost for part in parts), ()) == whole.lost
+    assert sum(part.undecodable for part in parts) == whole.undecodable
+
+
+def test_no_count_takes_more_than_is_reckoned_with() -> None:
+    outcomes = {outcome.label: 2**62 for outcome in Outcome}
+    largest = (
+        Summary("", 0, "", 0, 0, windows=(WindowCounts(-(2**63), 999, "n" * 100, 2**62, outcomes, 2**62),)),
+        Summary(
+            "", 0, "", 0, 0, mirrored=(MirrorCounts(-(2**63), 999, "n" * 100, 2**62, outcomes, outcomes, 2**62, 2**62),)
+        ),
+    )
+    assert all(len(SummaryEncoder(b"").encode(summary)) < COUNT_BYTES for summary in largest)
