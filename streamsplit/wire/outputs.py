@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _SYMBOLS = list(Datatype)
 _OUTCOMES = len(Outcome)
+_NARROW = 128
+"""Bytes of data up to which it is quicker to move them with their neighbours, byte by byte, than as a piece each."""
 
 
 class OutputEncoder:
@@ -55,12 +57,13 @@ class OutputEncoder:
             array = predictions.outputs[spec.name] if everyone else predictions.outputs[spec.name][served]
             if index:
                 cells.append(constant(_tensor_head(spec), len(rows)))
-            if spec.datatype is Datatype.BYTES:
-                data = data_column(array)
-                parts += [rows_of(cells), self._lengths.of(data), data]
-                cells = []
-            else:
+            if spec.datatype is not Datatype.BYTES and example_bytes(spec) <= _NARROW:
                 cells.append(raw(array))
+                continue
+            data = data_column(array)
+            lengths = [self._lengths.of(data)] if spec.datatype is Datatype.BYTES else []
+            parts += [rows_of(cells), *lengths, data]
+            cells = []
         cells += [constant(b"\0", len(rows)), integers(batch.partitions[rows]), integers(batch.offsets[rows])]
         parts.append(rows_of(cells))
         return list(map(b"".join, zip(*parts, strict=True)))

@@ -1,6 +1,7 @@
 """Outputs and audit are encoded from columns; fastavro reads exactly what went in."""
 
 import io
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -141,6 +142,33 @@ def test_outputs_are_what_fastavro_reads(rows: list[dict[str, Any]], outputs: tu
             "source_partition": each["partition"],
             "source_offset": each["offset"],
         }
+
+
+def test_wide_outputs_are_written_as_pieces_and_not_byte_by_byte() -> None:
+    """Beside arms whose names differ in length; a mask over all bytes would take as much again, and longer."""
+    count, width = 200, 2000
+    outputs = tuple(TensorSpec(name, Datatype.FP32, (width,)) for name in ("first", "second"))
+    specs = (outputs[0], TensorSpec("label", Datatype.INT64, ()), outputs[1])
+    rows = np.arange(count)
+    numbers = np.arange(count * width, dtype="<f4").reshape(count, width)
+    tensors = {"first": numbers, "label": rows, "second": -numbers}
+    zeros = np.zeros(count, np.int64)
+    predictions = Predictions((rows % 2).astype(np.int8), zeros.astype(np.int8), zeros, tensors, {})
+    batch = RawBatch(0, [b""] * count, [None] * count, [None] * count, zeros.astype(np.int32), rows, zeros)
+    requests = RequestColumns(rows, [b"id"] * count, zeros, {}, {})
+    tracemalloc.start()
+    try:
+        values = OutputEncoder(packaged("output").header).encode(batch, requests, predictions, provenance(specs))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 3.5 * 2 * numbers.nbytes
+    for row in (0, 1, count - 1):
+        found = fastavro_reads("output", values[row])
+        assert found["arm"] == ARMS[row % 2]
+        assert [each["data"] for each in found["outputs"]] == [
+            tensors[spec.name][row].astype(spec.datatype.numpy).tobytes() for spec in specs
+        ]
 
 
 @settings(max_examples=60, deadline=None)
