@@ -108,27 +108,31 @@ def unpack_elements(
     Returns:
         Object array (k, *spec.shape); rows that do not fit are meaningless.
     """
-    buffer = np.frombuffer(raw, np.uint8)
-    heads = np.lib.stride_tricks.sliding_window_view(buffer, _LENGTH.size)
+    # Each element takes the bytes of its length at least, so what is kept here is bounded by the records' own bytes.
+    rows = np.flatnonzero(fits & (lengths >= _LENGTH.size * spec.elements))
+    heads = np.lib.stride_tricks.sliding_window_view(np.frombuffer(raw, np.uint8), _LENGTH.size)
     last = len(heads) - 1
-    ends = starts + lengths
-    cursor, good = starts.copy(), fits.copy()
-    bounds = np.empty((spec.elements, 2, len(starts)), np.int64)
+    cursor, ends = starts[rows], starts[rows] + lengths[rows]
+    good = np.ones(len(rows), np.bool_)
+    bounds = np.empty((spec.elements, 2, len(rows)), np.int64)
     for first, behind in bounds:
         good &= cursor + _LENGTH.size <= ends
         first[:] = cursor + _LENGTH.size
         behind[:] = first + heads[np.minimum(cursor, last)].view("<u4")[:, 0]
         good &= behind <= ends
         cursor = np.where(good, behind, 0)
-    fits &= good & (cursor == ends)
-    return _slices(raw, bounds, fits).reshape(len(starts), *spec.shape)
+    good &= cursor == ends
+    fits[:] = False
+    fits[rows[good]] = True
+    return _slices(raw, bounds[:, :, good], rows[good], fits).reshape(len(starts), *spec.shape)
 
 
-def _slices(raw: bytes, bounds: NDArray[np.int64], fits: NDArray[np.bool_]) -> NDArray[np.object_]:
-    """The elements (k, elements) between the bounds (elements, 2, k); each distinct text is checked once."""
-    column = np.empty((bounds.shape[2], len(bounds)), dtype=object)
-    rows = np.flatnonzero(fits)
-    for index, (first, behind) in enumerate(bounds[:, :, rows]):
+def _slices(
+    raw: bytes, bounds: NDArray[np.int64], rows: NDArray[np.int64], fits: NDArray[np.bool_]
+) -> NDArray[np.object_]:
+    """The elements (k, elements) of rows between their bounds (elements, 2, rows); each distinct text is checked once."""
+    column = np.empty((len(fits), len(bounds)), dtype=object)
+    for index, (first, behind) in enumerate(bounds):
         texts = [raw[start:end] for start, end in zip(first.tolist(), behind.tolist(), strict=True)]
         column[rows, index] = texts
         if broken := {text for text in set(texts) if not is_utf8(text)}:

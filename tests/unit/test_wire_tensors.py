@@ -1,5 +1,6 @@
 """Tensors survive the way to the wire and back."""
 
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsplit.core.records import Datatype, TensorSpec
-from streamsplit.wire.tensors import data_column, read_tensor, stack
+from streamsplit.wire.tensors import data_column, read_tensor, stack, unpack_elements
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,3 +51,16 @@ def test_texts_survive_the_round_trip(rows: list[list[str]]) -> None:
 def test_an_empty_batch_has_no_data(shape: tuple[int, ...]) -> None:
     assert data_column(np.empty(shape, "<f4")) == []
     assert data_column(np.empty(shape, object)) == []
+
+
+def test_records_too_short_for_their_elements_take_no_memory_for_where_these_would_lie() -> None:
+    spec, count = TensorSpec("words", Datatype.BYTES, (2000,)), 500
+    fits = np.ones(count, np.bool_)
+    tracemalloc.start()
+    try:
+        column = unpack_elements(spec, bytes(32), np.zeros(count, np.int64), np.zeros(count, np.int64), fits)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert not fits.any()
+    assert most < 1.5 * column.nbytes
