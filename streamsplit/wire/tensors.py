@@ -130,7 +130,7 @@ def unpack_elements(
 def _slices(
     raw: bytes, bounds: NDArray[np.int64], rows: NDArray[np.int64], fits: NDArray[np.bool_]
 ) -> NDArray[np.object_]:
-    """The elements (k, elements) of rows between their bounds (elements, 2, rows); each distinct text is checked once."""
+    """The elements (k, elements); those of `rows` lie between bounds (elements, 2, rows). A text is checked once."""
     column = np.empty((len(fits), len(bounds)), dtype=object)
     for index, (first, behind) in enumerate(bounds):
         texts = [raw[start:end] for start, end in zip(first.tolist(), behind.tolist(), strict=True)]
