@@ -31,6 +31,7 @@ from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.deadline import Deadline
 from streamsplit.kafka.lane_options import LaneOptions
 from streamsplit.kafka.positions import Positions, Wait, next_offsets
+from streamsplit.kafka.slots import Slots
 from streamsplit.kafka.transaction import Checkpoint, Fenced, Outgoing, Transaction, TransactionAborted
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class Lane:
         self._consumer = Consumer({**connection.client_config(), **options.consumer_config()})
         self._assignment = Assignment(self._consumer, options.topic, positions(self._consumer))
         self._lock = threading.Lock()
-        self._slots = threading.Semaphore(DEPTH)
+        self._slots = Slots(DEPTH)
         self._stopping = threading.Event()
         self._stop_seconds = 0.0
         self._epoch = 0
@@ -203,7 +204,7 @@ class Lane:
 
     def done(self) -> None:
         """A delivered batch has been committed or dropped."""
-        self._slots.release()
+        self._slots.free()
 
     def progress(self) -> Progress:
         """Where the lane stands now."""
@@ -255,12 +256,11 @@ class Lane:
         self._assignment.begin_waiting()
         self._assignment.read_ends()
         self._group = self._consumer.consumer_group_metadata()
-        if not self._consumed:
-            self._consume()
-        if self._consumed and self._take_slot():
+        self._consume()
+        if self._consumed and self._closes() and self._take_slot():
             epoch = self._epoch
             if self._rewind:
-                self._slots.release()
+                self._slots.free()
                 return
             batch = self._take(epoch)
             self._delivered.append((epoch, next_of(batch)))
@@ -276,14 +276,14 @@ class Lane:
 
     def _take_slot(self) -> bool:
         """Wait until a batch may be delivered, polling all the while, so that the group's callbacks are served."""
-        if self._slots.acquire(timeout=_BLOCKED_SECONDS):
+        if self._slots.take(_BLOCKED_SECONDS):
             return True
         self._assignment.pause()
         taken = False
         while not (taken or self._rewind or self._stopping.is_set()):
             self._accept(self._consumer.consume(1, timeout=0))
             self._group = self._consumer.consumer_group_metadata()
-            taken = self._slots.acquire(timeout=_IDLE_SECONDS)
+            taken = self._slots.take(_IDLE_SECONDS)
         self._assignment.resume()
         return taken
 
@@ -291,28 +291,37 @@ class Lane:
         """Let the batches under way be committed before the group is left."""
         deadline = Deadline(self._stop_seconds)
         self._assignment.pause()
-        free = 0
-        while free < DEPTH and not deadline.passed:
+        while not (self._slots.wait_idle(0.02) or deadline.passed):
             self._consumer.consume(1, timeout=0)
             self._group = self._consumer.consumer_group_metadata()
-            free += self._slots.acquire(timeout=0.02)
 
     def _consume(self) -> None:
+        """Wait for the first record of a batch; take what else is there and fits."""
         epoch = self._epoch
-        messages = self._consumer.consume(1, timeout=_IDLE_SECONDS)
-        if messages and messages[0].error() is None:
-            fitting = int(self._options.batch_bytes / self._average_bytes)
-            wanted = min(self._options.batch_records, fitting) - 1
-            if wanted > 0:
-                messages += self._consumer.consume(wanted, timeout=self._patience())
+        messages = [] if self._consumed else self._consumer.consume(1, timeout=_IDLE_SECONDS)
+        begun = bool(self._consumed) or (bool(messages) and messages[0].error() is None)
+        wanted = self._room() - len(messages)
+        if begun and wanted > 0:
+            messages += self._consumer.consume(wanted, timeout=self._patience())
         # A rebalance in between: its records come again, but an error, perhaps a fatal one, does not.
         self._accept(messages if epoch == self._epoch else [each for each in messages if each.error() is not None])
 
     def _patience(self) -> float:
         """Seconds to wait for more records: none after a pause, so that a lone request is answered at once."""
-        if self._delivered:
-            return self._options.batch_seconds
-        return max(0.0, self._delivered_at + self._options.batch_seconds - time.monotonic())
+        since = time.monotonic() - self._delivered_at
+        return 0.0 if self._consumed else max(0.0, self._options.batch_seconds - since)
+
+    def _room(self) -> int:
+        """Records that the batch may still take."""
+        fitting = int(self._options.batch_bytes / self._average_bytes)
+        return min(self._options.batch_records, fitting) - len(self._consumed)
+
+    def _closes(self) -> bool:
+        """Whether the batch is to be delivered: when it is full, or nothing else is under way.
+
+        Delivered sooner it would wait for the commits before it, and whatever comes meanwhile for its own as well.
+        """
+        return self._room() <= 0 or self._slots.wait_idle(self._options.batch_seconds)
 
     def _accept(self, messages: list[Message]) -> None:
         errors = list(map(Message.error, messages))
