@@ -256,8 +256,11 @@ class Lane:
         self._assignment.begin_waiting()
         self._assignment.read_ends()
         self._group = self._consumer.consumer_group_metadata()
+        # A batch that is not full is held back while another is under way: delivered sooner it would wait for the
+        # commits before it, and whatever comes meanwhile for its own as well.
+        idle = self._slots.wait_idle(self._options.batch_seconds if self._consumed else 0.0)
         self._consume()
-        if self._consumed and self._closes() and self._take_slot():
+        if self._consumed and (idle or self._room() <= 0) and self._take_slot():
             epoch = self._epoch
             if self._rewind:
                 self._slots.free()
@@ -315,13 +318,6 @@ class Lane:
         """Records that the batch may still take."""
         fitting = int(self._options.batch_bytes / self._average_bytes)
         return min(self._options.batch_records, fitting) - len(self._consumed)
-
-    def _closes(self) -> bool:
-        """Whether the batch is to be delivered: when it is full, or nothing else is under way.
-
-        Delivered sooner it would wait for the commits before it, and whatever comes meanwhile for its own as well.
-        """
-        return self._room() <= 0 or self._slots.wait_idle(self._options.batch_seconds)
 
     def _accept(self, messages: list[Message]) -> None:
         errors = list(map(Message.error, messages))
