@@ -69,8 +69,10 @@ def shown(audits: RecordedAudits) -> tuple[Mirrored, ...]:
 
 
 def _lines(word: str) -> Iterator[tuple[str, str, str]]:
+    """Arm, outcome and whether it agrees; of a name that no arm can have, perhaps in other pieces."""
     for line in word.split("\n"):
-        arm, outcome, agrees = line.rsplit(" ", 2)
+        arm, _, rest = line.partition(" ")
+        outcome, _, agrees = rest.rpartition(" ")
         yield arm, outcome, agrees
 
 

@@ -374,6 +374,8 @@ CASES: list[tuple[str, Tamper, set[Fault]]] = [
     ("mirrored although the log does not", reflected("canary ok True", mirrored=False), {Fault.WRONG_MIRROR}),
     ("mirrored to another arm", reflected("other ok True", mirrored=True), {Fault.WRONG_MIRROR}),
     ("mirrored twice", reflected("canary ok True\ncanary ok True", mirrored=True), {Fault.WRONG_MIRROR}),
+    ("a name in two lines", reflected("can\nary ok True", mirrored=True), {Fault.WRONG_MIRROR}),
+    ("no name at all", reflected(" ok True", mirrored=True), {Fault.WRONG_MIRROR}),
     ("an outcome no mirror has", reflected("canary dead_letter None", mirrored=True), {Fault.WRONG_MIRROR}),
     ("agrees without an answer", reflected("canary fallback_error True", mirrored=True), {Fault.WRONG_MIRROR}),
     ("ok, but by another arm", both(served_by="nobody", models="delay@1"), {Fault.WRONG_SERVER, Fault.WRONG_MODEL}),
