@@ -106,6 +106,7 @@ class Lane:
         self._unopened: str | None = None
         self._average_bytes = options.batch_bytes / 100
         self._consumed: list[Message] = []
+        self._held_bytes = 0
         self._delivered: deque[tuple[int, dict[int, int]]] = deque()
         self._delivered_at = 0.0
         self._cpu = 0
@@ -275,6 +276,7 @@ class Lane:
         with self._lock:
             self._rewind = False
             self._consumed.clear()
+            self._held_bytes = 0
             self._assignment.start_over()
 
     def _take_slot(self) -> bool:
@@ -316,16 +318,16 @@ class Lane:
 
     def _room(self) -> int:
         """Records that the batch may still take."""
-        fitting = int(self._options.batch_bytes / self._average_bytes)
-        return min(self._options.batch_records, fitting) - len(self._consumed)
+        fitting = int((self._options.batch_bytes - self._held_bytes) / self._average_bytes)
+        return min(self._options.batch_records - len(self._consumed), fitting)
 
     def _accept(self, messages: list[Message]) -> None:
         errors = list(map(Message.error, messages))
         if not any(errors):
-            self._consumed += self._assignment.accept(messages)
+            self._hold(self._assignment.accept(messages))
             return
         pairs = zip(messages, errors, strict=True)
-        self._consumed += self._assignment.accept([message for message, error in pairs if error is None])
+        self._hold(self._assignment.accept([message for message, error in pairs if error is None]))
         for message, error in zip(messages, errors, strict=True):
             if error is None:
                 continue
@@ -334,6 +336,10 @@ class Lane:
                 self._problem = None
             else:
                 self._complain(message, error)
+
+    def _hold(self, records: list[Message]) -> None:
+        self._consumed += records
+        self._held_bytes += sum(map(len, records))
 
     def _complain(self, message: Message, error: KafkaError) -> None:
         if error.fatal():
@@ -354,6 +360,7 @@ class Lane:
         ends = list(accumulate(map(len, self._consumed)))
         fitting = max(1, bisect_right(ends, self._options.batch_bytes))
         messages, self._consumed = self._consumed[:fitting], self._consumed[fitting:]
+        self._held_bytes -= ends[fitting - 1]
         self._average_bytes = max(64.0, ends[fitting - 1] / fitting)
         self._problem = None
         return batch_of(epoch, messages)

@@ -19,6 +19,7 @@ from streamsplit.offline.ranges import committed_offsets
 pytestmark = pytest.mark.broker
 
 FULL = 100
+FULL_BYTES = 20_000
 SECONDS = 30.0
 
 
@@ -35,7 +36,7 @@ class Driven:
         self.failures: list[Exception] = []
         self.lane = Lane(
             connection,
-            LaneOptions(self.topic, self.group, "a", static=False, batch_records=FULL),
+            LaneOptions(self.topic, self.group, "a", static=False, batch_records=FULL, batch_bytes=FULL_BYTES),
             transaction=Transaction(connection, f"{name}.a", 8.0),
             positions=lambda consumer: Positions(consumer, self.topic, (), "earliest", lambda: Gate(0, {})),
             deliver=self.batches.put,
@@ -45,9 +46,9 @@ class Driven:
         assert self.lane.restore()
         self.lane.start()
 
-    def send(self, count: int) -> None:
+    def send(self, count: int, length: int = 1) -> None:
         for _ in range(count):
-            self._producer.produce(self.topic, b"x", partition=0)
+            self._producer.produce(self.topic, b"x" * length, partition=0)
         assert self._producer.flush(SECONDS) == 0
 
     def batch(self) -> RawBatch:
@@ -129,3 +130,21 @@ def test_a_batch_that_skips_one_is_not_committed_and_both_come_again(
         assert driven.commit(batch)
         seen += len(batch)
     assert committed() == FULL * 2
+
+
+def test_a_batch_held_back_is_full_by_its_bytes_too(driven: Driven) -> None:
+    driven.send(1)
+    first = driven.batch()
+    driven.send(FULL // 2, 3000)
+    second = driven.batch()  # it is full, and does not wait for the first
+    assert driven.commit(first)
+    done = 1
+    batch = second
+    while True:
+        assert batch.offsets[0] == done
+        assert sum(len(value or b"") for value in batch.values) <= FULL_BYTES
+        assert driven.commit(batch)
+        done += len(batch)
+        if done == 1 + FULL // 2:
+            return
+        batch = driven.batch()
