@@ -14,7 +14,7 @@ from streamsplit.wire.audit import AuditRecord, Mirrored
 from tests.faults.failing_models import put_hanging
 from tests.inference.conftest import ModelFolder
 from tests.service.conftest import Deploy
-from tests.service.deployed import MODELS, Deployed, flights, until
+from tests.service.deployed import EXAMPLES, MODELS, Deployed, flights, until
 
 pytestmark = pytest.mark.broker
 
@@ -38,10 +38,16 @@ def reflections(audits: Iterable[AuditRecord]) -> list[Mirrored]:
     return [each for audit in audits for each in audit.mirrored]
 
 
-def test_a_fifth_of_the_flights_is_mirrored_and_the_shadow_becomes_a_canary(deploy: Deploy) -> None:
+def test_a_fifth_of_the_flights_is_mirrored_and_the_shadow_becomes_a_canary(deploy: Deploy, tmp_path: Path) -> None:
     deployed = deploy()
     worker = deployed.run()
-    deployed.apply("shadow.yaml")
+    file = tmp_path / "shadow.yaml"
+    example = (EXAMPLES / "shadow.yaml").read_text()
+    assert "budget: 20ms" in example
+    assert "timeout: 200ms" in example
+    # A busy machine is no reason to be late.
+    file.write_text(example.replace("budget: 20ms", "budget: 5s").replace("timeout: 200ms", "timeout: 10s"))
+    deployed.apply(file)
     deployed.send(flights(FLIGHTS))
     deployed.until_served()
 
@@ -51,10 +57,9 @@ def test_a_fifth_of_the_flights_is_mirrored_and_the_shadow_becomes_a_canary(depl
     shadow = reflections(audits)
     lowest, highest = binom.ppf([1e-6, 1 - 1e-6], FLIGHTS, 0.2)
     assert lowest <= len(shadow) <= highest
-    assert Counter(each.outcome for each in shadow)["ok"] > 0.9 * len(shadow)
-    answered = [each for each in shadow if each.outcome == "ok"]
-    assert {each.agrees for each in answered} == {True, False}  # two models of one question
-    assert all(each.inference_micros > 0 and each.score is None for each in answered)
+    assert Counter(each.outcome for each in shadow) == {"ok": len(shadow)}
+    assert {each.agrees for each in shadow} == {True, False}  # two models of one question
+    assert all(each.inference_micros > 0 and each.score is None for each in shadow)
 
     counted = [each for summary in deployed.summaries() for each in summary.mirrored]
     assert {each.arm for each in counted} == {"canary"}
@@ -65,7 +70,7 @@ def test_a_fifth_of_the_flights_is_mirrored_and_the_shadow_becomes_a_canary(depl
 
     pictured = deployed.told("get")
     assert [(arm["set"], arm["mirror"]) for arm in pictured["arms"]] == [(100.0, 0.0), (0.0, 20.0)]
-    assert (pictured["budget_ms"], pictured["steps"][0]) == (20.0, {"weights": [0.0], "mirror": [20.0]})
+    assert (pictured["budget_ms"], pictured["steps"][0]) == (5000.0, {"weights": [0.0], "mirror": [20.0]})
     assert worker.status()["totals"]["mirrored:canary"] == len(shadow)
 
     deployed.do("promote", "--wait")
@@ -103,9 +108,14 @@ def test_a_shadow_that_hangs_costs_no_answer_and_is_taken_back_by_itself(hanging
     )
     worker = hanging.run(BATCH__RECORDS="100")
     hanging.apply(file)
-    hanging.send(flights(2_000))
-    hanging.until_served()
-    until(lambda: worker.status()["phase"] == "RolledBack", 30, lambda: f"{worker.status()}")
+
+    def taken_back() -> bool:
+        # Batches that come while its process is started again say nothing about it.
+        hanging.send(flights(500))
+        hanging.until_served()
+        return worker.status()["phase"] == "RolledBack"
+
+    until(taken_back, 60, lambda: f"{worker.status()}")
 
     audits = list(hanging.audits().values())
     assert {(audit.served_by, audit.outcome) for audit in audits} == {("control", "ok")}
@@ -114,8 +124,8 @@ def test_a_shadow_that_hangs_costs_no_answer_and_is_taken_back_by_itself(hanging
     ended = Counter(each.outcome for each in shadow)
     assert ended["fallback_timeout"] > 0
     assert ended.keys() <= {"fallback_timeout", "fallback_open", "fallback_loading"}
-    taken_back = hanging.told("history")[-1]
-    assert (taken_back["kind"], taken_back["actor"]) == ("abort", "breaker@worker")
+    last = hanging.told("history")[-1]
+    assert (last["kind"], last["actor"]) == ("abort", "breaker@worker")
     # Within the budget, or, where the process was still busy with the batch before, within the timeout.
-    assert "3 batches in a row failed: no " in taken_back["reason"]
+    assert "3 batches in a row failed: no " in last["reason"]
     hanging.verify()
