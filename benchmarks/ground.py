@@ -5,24 +5,22 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined] # its documented place
 
-from benchmarks.loads import ROOT, Load
+from benchmarks.asking import ask_until
+from benchmarks.loads import Load
 from streamsplit.core.commands import Command, Kind
-from streamsplit.core.errors import ServiceError
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.control_log import ControlWriter
 from streamsplit.kafka.topic_creation import create_topics
 from streamsplit.kafka.topics import Topics
 from streamsplit.offline.ranges import extents
 
-__all__ = ["PARTITIONS", "ROOT", "Deployment", "deployment", "make", "remove"]
-
 PARTITIONS = 4
 
 _ADMIN_SECONDS = 30.0
-_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ def make(connection: Connection, topics: Mapping[str, int]) -> None:
         future.result()
     deadline = time.monotonic() + _ADMIN_SECONDS
     for name in topics:
-        _await_leaders(connection, name, deadline)
+        ask_until(deadline, partial(extents, connection, name))
 
 
 def remove(connection: Connection, prefix: str) -> None:
@@ -135,15 +133,3 @@ def remove(connection: Connection, prefix: str) -> None:
     names = [topic for topic in admin.list_topics(timeout=_ADMIN_SECONDS).topics if topic.startswith(prefix)]
     for future in admin.delete_topics(names, operation_timeout=_ADMIN_SECONDS).values() if names else ():
         future.result()
-
-
-def _await_leaders(connection: Connection, topic: str, deadline: float) -> None:
-    while True:
-        try:
-            extents(connection, topic)
-        except ServiceError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_LOOK_SECONDS)
-        else:
-            return

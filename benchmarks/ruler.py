@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psutil
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
+from benchmarks.asking import ask_until
 from benchmarks.backlog import Backlog
 from benchmarks.processes import Process
 from streamsplit.core.errors import ServiceError
@@ -128,7 +129,8 @@ class Ruler:
     def __init__(self, connection: Connection, group: str, topic: str, partitions: int) -> None:
         # librdkafka 2.16 ends the process with a fault where an admin client asks a coordinator that is still loading;
         # a consumer waits for it.
-        _await_coordinator(connection, group, topic, partitions)
+        deadline = time.monotonic() + _COORDINATOR_SECONDS
+        ask_until(deadline, lambda: committed_offsets(connection, group, topic, range(partitions)))
         self._admin = connection.admin()
         self._asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, each) for each in range(partitions)])
         self._group = group
@@ -199,24 +201,6 @@ class Ruler:
             if began is not None and (done != before or done >= count) and enough(done, now - began):
                 return
             meanwhile(_LOOK_SECONDS)
-
-
-def _await_coordinator(connection: Connection, group: str, topic: str, partitions: int) -> None:
-    """Return when the brokers can answer for a group.
-
-    Raises:
-        ServiceError: They cannot within half a minute; with what they said.
-    """
-    deadline = time.monotonic() + _COORDINATOR_SECONDS
-    while True:
-        try:
-            committed_offsets(connection, group, topic, range(partitions))
-        except ServiceError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_LOOK_SECONDS)
-        else:
-            return
 
 
 def cpu_seconds(tree: psutil.Process) -> float:

@@ -20,9 +20,10 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # their documented place
 
 from benchmarks.digits import digit_requests, write_models
+from benchmarks.ground import PARTITIONS, make, remove
+from benchmarks.loads import ROOT
 from benchmarks.peers import PEERS, Peer, Plan, named, tell_stderr
 from benchmarks.peers.records import Record, Schema, Source
 from benchmarks.peers.scorer import Scorer
@@ -34,9 +35,7 @@ from streamsplit.kafka.broker import DevelopmentCluster
 from streamsplit.kafka.clients import Connection
 from streamsplit.offline.ranges import committed_offsets, extents, read_range
 
-ROOT = Path(__file__).parents[2]
 KINDS = ("flights", "digits")
-PARTITIONS = 4
 
 _SALT = "delay-v2"
 _WEIGHT_PERCENT = 10
@@ -46,7 +45,6 @@ _OUTPUT_BYTES, _AUDIT_BYTES = 250.0, 220.0
 
 _END_SECONDS = 300.0
 _STOP_SECONDS = 40.0
-_ADMIN_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 _TOLERANCE = 1e-4
 _CHUNK = 1000
@@ -120,10 +118,7 @@ def trial(connection: Connection, peer: Peer, work: Work, *, exactly_once: bool 
         audit_bytes=_AUDIT_BYTES,
         exactly_once=exactly_once,
     )
-    admin, topics = connection.admin(), [plan.source, plan.outputs, plan.audit]
-    for future in admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics]).values():
-        future.result()
-    _await_topics(admin, topics)
+    make(connection, dict.fromkeys((plan.source, plan.outputs, plan.audit), PARTITIONS))
     try:
         result = produce(connection.brokers, plan.source, rate=None, requests=work.requests)
         if result.failed:
@@ -131,17 +126,7 @@ def trial(connection: Connection, peer: Peer, work: Work, *, exactly_once: bool 
         seconds = _serve(connection, peer, plan, len(work.requests))
         return _check(connection, plan, work, seconds)
     finally:
-        for future in admin.delete_topics(topics, operation_timeout=_ADMIN_SECONDS).values():
-            future.result()
-
-
-def _await_topics(admin: AdminClient, topics: Sequence[str]) -> None:
-    """Return when the brokers show new topics, which is a moment after they made them."""
-    deadline = time.monotonic() + _ADMIN_SECONDS
-    while missing := set(topics) - admin.list_topics(timeout=_ADMIN_SECONDS).topics.keys():
-        if time.monotonic() > deadline:
-            raise ServiceError(f"the brokers do not show {', '.join(sorted(missing))}, which they made")
-        time.sleep(_LOOK_SECONDS)
+        remove(connection, f"{name}.")
 
 
 def _serve(connection: Connection, peer: Peer, plan: Plan, count: int) -> float:

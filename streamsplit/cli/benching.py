@@ -1,16 +1,14 @@
 """`bench`: one worker on a development broker, and where its CPU time goes."""
 
 import os
-import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -18,10 +16,11 @@ import typer
 from streamsplit.cli.commanding import Commander
 from streamsplit.cli.console import plain_table, say, show, show_json
 from streamsplit.cli.environment import Environment, environment
+from streamsplit.cli.local_worker import first_model, local_worker
 from streamsplit.cli.options import Format, Output, example
 from streamsplit.cli.traffic import golden_requests
 from streamsplit.core.commands import Kind
-from streamsplit.core.errors import ServiceError, UsageError
+from streamsplit.core.errors import ServiceError
 from streamsplit.core.status import Status
 from streamsplit.inference.manifest import Manifest
 from streamsplit.inference.repository import Repository
@@ -37,7 +36,7 @@ _FIRST, _LAST = 0.3, 0.95
 """Share of the backlog between which is measured: behind the loading of models, before the last batches."""
 
 _STALL_SECONDS = 60.0
-_STOP_SECONDS = 25.0
+_TAIL_LINES = 15
 _CPU = "cpu:"
 
 
@@ -81,9 +80,11 @@ def bench(
 ) -> None:
     """Measure one worker here: a development broker, a backlog of the model's golden records, the models folder."""
     config = environment(ctx).config
-    repository = Repository(Environment(config).settings.models)
-    arms = [repository.manifest(label) for label in (control or _first(repository), canary) if label]
-    with DevelopmentCluster() as cluster, TemporaryDirectory(prefix="streamsplit-bench-") as folder:
+    models = Environment(config).settings.models
+    repository = Repository(models)
+    arms = [repository.manifest(control) if control else first_model(models)]
+    arms += [repository.manifest(canary)] if canary else []
+    with DevelopmentCluster() as cluster, TemporaryFile() as log:
         # Whatever deployment the settings name: this one lives on brokers of its own.
         os.environ.update(STREAMSPLIT_BROKERS=cluster.bootstrap, STREAMSPLIT_DEVELOPMENT="true")
         if batch is not None:
@@ -93,17 +94,15 @@ def bench(
         say(f"writing {requests} requests")
         _fill(here, arms[0], requests)
         _apply(here, arms)
-        with _worker(config, Path(folder) / "log") as worker:
+        with local_worker(config, {"STREAMSPLIT_START": "earliest", "STREAMSPLIT_HEALTH": "null"}, log) as worker:
             say("serving them")
-            first, last = _measure(here, worker, requests)
+            try:
+                first, last = _measure(here, worker, requests)
+            except ServiceError as error:
+                log.seek(0)
+                said = log.read().decode("utf-8", "replace").splitlines()[-_TAIL_LINES:]
+                raise ServiceError("\n".join([str(error), *said])) from None
     _report(first, last, stages=stages, output=output)
-
-
-def _first(repository: Repository) -> str:
-    for listing in repository.list():
-        if listing.manifest is not None:
-            return listing.manifest.label
-    raise UsageError("there is no model: set `models` (STREAMSPLIT_MODELS) to a folder that has one")
 
 
 def _fill(here: Environment, manifest: Manifest, count: int) -> None:
@@ -130,27 +129,6 @@ def _apply(here: Environment, arms: list[Manifest]) -> None:
         commander.submit(Kind.APPLY, {"spec": spec, "models": models}, rollout="bench")
         if len(arms) > 1:
             commander.submit(Kind.BEGIN)
-
-
-@contextmanager
-def _worker(config: Path | None, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    options = ["-c", str(config)] if config else []
-    environ = {**os.environ, "STREAMSPLIT_START": "earliest", "STREAMSPLIT_HEALTH": "null"}
-    with log.open("wb") as words:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "streamsplit.cli.main", *options, "run"], stdout=words, stderr=words, env=environ
-        )
-    try:
-        yield worker
-    except ServiceError as error:
-        raise ServiceError(f"{error}\n" + "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:])) from None
-    finally:
-        worker.send_signal(signal.SIGTERM)
-        try:
-            worker.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
 
 
 def _measure(here: Environment, worker: subprocess.Popen[bytes], requests: int) -> tuple[Moment, Moment]:

@@ -2,11 +2,8 @@
 
 import os
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -16,11 +13,11 @@ from streamsplit.cli.commanding import Commander
 from streamsplit.cli.console import say, show
 from streamsplit.cli.environment import Environment
 from streamsplit.cli.exits import DONE
+from streamsplit.cli.local_worker import first_model, local_worker
 from streamsplit.cli.traffic import golden_requests
 from streamsplit.core.commands import Kind
-from streamsplit.core.errors import ServiceError, UsageError
+from streamsplit.core.errors import ServiceError
 from streamsplit.inference.manifest import Manifest
-from streamsplit.inference.repository import Repository
 from streamsplit.kafka.broker import DevelopmentCluster
 from streamsplit.kafka.topic_creation import create_topics
 
@@ -41,13 +38,13 @@ def play(config: Path | None, rate: float, stop: threading.Event) -> None:
         UsageError: There is no model to serve.
         ServiceError: The broker or the worker ended.
     """
-    manifest = _first_model(Environment(config).settings.models)
+    manifest = first_model(Environment(config).settings.models)
     with DevelopmentCluster() as cluster:
         own = {"STREAMSPLIT_BROKERS": cluster.bootstrap, "STREAMSPLIT_DEVELOPMENT": "true"}
         os.environ.update(own)  # also for the worker, which is a child
         here = Environment(config)
         create_topics(here.connection, here.topics)
-        with Commander.open(here, "streamsplit dev") as commander, _worker(config) as worker:
+        with Commander.open(here, "streamsplit dev") as commander, local_worker(config) as worker:
             spec = {"rollout": "dev", "arms": {"control": manifest.label}}
             models = {manifest.label: manifest.sha256}
             commander.submit(Kind.APPLY, {"spec": spec, "models": models}, rollout="dev")
@@ -69,28 +66,6 @@ _INVITATION = """\
   streamsplit set weight canary=25 --wait
   streamsplit verify
 Ctrl-C ends all of it."""
-
-
-def _first_model(models: Path) -> Manifest:
-    for listing in Repository(models).list():
-        if listing.manifest is not None:
-            return listing.manifest
-    raise UsageError(f"no model in {models}: set `models` (STREAMSPLIT_MODELS) to a folder that has one")
-
-
-@contextmanager
-def _worker(config: Path | None) -> Iterator[subprocess.Popen[bytes]]:
-    options = ["-c", str(config)] if config else []
-    worker = subprocess.Popen([sys.executable, "-m", "streamsplit.cli.main", *options, "run"])
-    try:
-        yield worker
-    finally:
-        worker.terminate()
-        try:
-            worker.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
 
 
 def _watch(worker: subprocess.Popen[bytes], stop: threading.Event) -> None:

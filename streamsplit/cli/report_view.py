@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from streamsplit.cli.console import plain_table
-from streamsplit.offline.report import Cut, Mirrored, Report, Share
+from streamsplit.offline.report import Cut, MirroredArm, Report, Share
 
 _OUTCOMES = {
     "ok": "answered by the arm it was assigned to",
@@ -89,7 +89,7 @@ def _gaps(report: Report) -> Table:
     return table
 
 
-def _mirrored(mirrored: tuple[Mirrored, ...]) -> Table:
+def _mirrored(mirrored: tuple[MirroredArm, ...]) -> Table:
     table = plain_table("arm", "requests", "agree", "differ", "outcomes", title="How mirrored requests fared, unseen")
     for each in mirrored:
         outcomes = " ".join(f"{outcome}={count}" for outcome, count in sorted(each.outcomes.items()))

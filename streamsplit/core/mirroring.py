@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.ranks import ranks
 from streamsplit.core.records import AGREES, DIFFERS, Outcome, Predictions, Reflection, Routing
-
-_INT64_MIN = -(2**63)
+from streamsplit.core.windows import by_label, windows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ def count_mirrored(
         arm_names: Names of the arms, control first.
 
     Returns:
-        The counts; none where nothing is mirrored. Windows are those of `count_windows`.
+        The counts; none where nothing is mirrored. Windows are those of `windows_of`.
     """
     if predictions.mirrored is None:
         return ()
-    starts = np.maximum(times // window_ms, _INT64_MIN // window_ms + 1) * window_ms
+    starts = windows_of(window_ms, times) * window_ms
     failed = predictions.outcomes == Outcome.DEAD_LETTER
     return tuple(
         counts
@@ -74,9 +74,9 @@ def _of_arm(
     failed: NDArray[np.bool_],
     reflection: Reflection,
 ) -> Iterator[MirrorCounts]:
-    distinct, window = np.unique(starts, return_inverse=True)
+    distinct, window = ranks(starts)
     most, kinds = int(rules.max()) + 2, len(Outcome)
-    groups, group = np.unique(window * most + (rules + 1), return_inverse=True)
+    groups, group = ranks(window * most + (rules + 1))
     cells, count = group * kinds + reflection.outcomes, len(groups)
     outcomes, unserved = (
         np.bincount(chosen, minlength=count * kinds).reshape(count, kinds).tolist() for chosen in (cells, cells[failed])
@@ -90,12 +90,8 @@ def _of_arm(
             rule=key % most - 1,
             arm=name,
             requests=sum(outcomes[at]),
-            outcomes=_labelled(outcomes[at]),
-            control_failed=_labelled(unserved[at]),
+            outcomes=by_label(outcomes[at]),
+            control_failed=by_label(unserved[at]),
             agree=agree[at],
             differ=differ[at],
         )
-
-
-def _labelled(counts: list[int]) -> dict[str, int]:
-    return {outcome.label: counts[outcome] for outcome in Outcome if counts[outcome]}

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from streamsplit.core.mirroring import MirrorCounts
 from streamsplit.core.ranks import ranks
 from streamsplit.core.records import Outcome, Predictions, Routing
+from streamsplit.core.windows import by_label, windows_of
 
 COUNT_BYTES = 1000
 """More than one count takes on the wire, with a name of 100 bytes and all outcomes."""
-
-_INT64_MIN = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,28 +131,26 @@ def count_windows(
         arm_names: Names of the arms, control first.
 
     Returns:
-        The counts, by window, rule and arm; none for an empty batch. The window of a time less than one window after
-        the least int64 begins one window later, where its start is an int64.
+        The counts, by window (`windows_of`), rule and arm; none for an empty batch.
     """
     if not len(times):
         return ()
-    windows = np.maximum(times // window_ms, _INT64_MIN // window_ms + 1)
-    starts, window = ranks(windows)
+    windows, window = ranks(windows_of(window_ms, times))
     rules, arms = int(routing.rules.max()) + 2, len(arm_names)
     cells = (window * rules + (routing.rules + 1)) * arms + routing.arms
     groups, group = ranks(cells)
     count, kinds = len(groups), len(Outcome)
     outcomes = np.bincount(group * kinds + predictions.outcomes, minlength=count * kinds).reshape(count, kinds)
     own = np.bincount(group[predictions.served_by == routing.arms], minlength=count)
-    keys = np.stack([starts[groups // (rules * arms)], groups // arms % rules - 1, groups % arms]).T.tolist()
+    keys = np.stack([windows[groups // (rules * arms)], groups // arms % rules - 1, groups % arms]).T.tolist()
     return tuple(
         WindowCounts(
-            start=start * window_ms,
+            start=number * window_ms,
             rule=rule,
             arm=arm_names[arm],
             requests=sum(counts),
-            outcomes={outcome.label: counts[outcome] for outcome in Outcome if counts[outcome]},
+            outcomes=by_label(counts),
             served_by_arm=served,
         )
-        for (start, rule, arm), counts, served in zip(keys, outcomes.tolist(), own.tolist(), strict=True)
+        for (number, rule, arm), counts, served in zip(keys, outcomes.tolist(), own.tolist(), strict=True)
     )

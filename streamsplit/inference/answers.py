@@ -58,14 +58,7 @@ class Answers:
         return self._keep(share, arm), {int(share.rows[index]): share.reasons[index] for index in alone}
 
     def _keep(self, share: Share, arm: int) -> dict[int, str]:
-        positions = np.flatnonzero(share.states == ANSWERED)
-        if not len(positions):
-            return {}  # perhaps it was never handed over, and has no outputs at all
-        signature = share.process.signature
-        outputs = {spec.name: share.output(spec.name) for spec in signature.outputs}
-        if len(positions) < len(share.rows):
-            outputs = {name: array[positions] for name, array in outputs.items()}
-        failed = failed_checks(outputs, signature, self._checks)
+        positions, outputs, failed = self._answered(share)
         invalid = {int(share.rows[positions[index]]): why for index, why in failed.items()}
         if failed:
             good = np.setdiff1d(np.arange(len(positions)), list(failed))
@@ -87,14 +80,10 @@ class Answers:
             bool (k,), which rows have an answer that passes its checks, and int8 (k,), how they compare with control's:
             AGREES, DIFFERS or UNKNOWN.
         """
-        positions = np.flatnonzero(share.states == ANSWERED)
+        positions, outputs, failed = self._answered(share)
         valid, agrees = np.zeros(len(share.rows), np.bool_), np.full(len(share.rows), UNKNOWN, np.int8)
-        if not len(positions):
-            return valid, agrees
-        signature = share.process.signature
-        outputs = {spec.name: share.output(spec.name)[positions] for spec in signature.outputs}
         valid[positions] = True
-        valid[positions[list(failed_checks(outputs, signature, self._checks))]] = False
+        valid[positions[list(failed)]] = False
         rows = share.rows[positions]
         same: NDArray[np.bool_] | None = None
         for name, mine in outputs.items():
@@ -105,6 +94,17 @@ class Answers:
             both = valid[positions] & (self._served_by[rows] == CONTROL)
             agrees[positions[both]] = np.where(same[both], AGREES, DIFFERS)
         return valid, agrees
+
+    def _answered(self, share: Share) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]], dict[int, str]]:
+        """The positions in a share that have an answer, their outputs, and which of these fail a check, and why."""
+        positions = np.flatnonzero(share.states == ANSWERED)
+        if not len(positions):
+            return positions, {}, {}  # perhaps it was never handed over, and has no outputs at all
+        signature = share.process.signature
+        outputs = {spec.name: share.output(spec.name) for spec in signature.outputs}
+        if len(positions) < len(share.rows):
+            outputs = {name: array[positions] for name, array in outputs.items()}
+        return positions, outputs, failed_checks(outputs, signature, self._checks)
 
     def fall_back(self, rows: Mapping[int, str], outcome: Outcome) -> None:
         """Note that control answers some rows in the place of a candidate, and why."""

@@ -19,7 +19,8 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, compress
+from operator import not_
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -323,23 +324,17 @@ class Lane:
 
     def _accept(self, messages: list[Message]) -> None:
         errors = list(map(Message.error, messages))
-        if not any(errors):
-            self._hold(self._assignment.accept(messages))
-            return
-        pairs = zip(messages, errors, strict=True)
-        self._hold(self._assignment.accept([message for message, error in pairs if error is None]))
-        for message, error in zip(messages, errors, strict=True):
-            if error is None:
-                continue
+        records = list(compress(messages, map(not_, errors))) if any(errors) else messages
+        accepted = self._assignment.accept(records)
+        self._consumed += accepted
+        self._held_bytes += sum(map(len, accepted))
+        for message, error in compress(zip(messages, errors, strict=True), errors):
+            assert error is not None
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 # librdkafka's own codes begin with _
                 self._assignment.note_end(message)
                 self._problem = None
             else:
                 self._complain(message, error)
-
-    def _hold(self, records: list[Message]) -> None:
-        self._consumed += records
-        self._held_bytes += sum(map(len, records))
 
     def _complain(self, message: Message, error: KafkaError) -> None:
         if error.fatal():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from streamsplit.core.records import Outcome, Routing
 from streamsplit.offline.recorded import RecordedAudits, Words
-from streamsplit.offline.report import Fault, Finding, Mirrored
+from streamsplit.offline.report import Fault, Finding, MirroredArm
 
 _POSSIBLE = frozenset(outcome.label for outcome in Outcome if outcome is not Outcome.DEAD_LETTER)
 _AGREE, _DIFFER = "True", "False"
@@ -54,7 +54,7 @@ def to_arm(words: Words, arm: str) -> NDArray[np.bool_]:
     return np.isin(words.codes, codes)
 
 
-def shown(audits: RecordedAudits) -> tuple[Mirrored, ...]:
+def shown(audits: RecordedAudits) -> tuple[MirroredArm, ...]:
     """How each candidate fared with what was mirrored to it."""
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     agreement: dict[str, Counter[str]] = defaultdict(Counter)
@@ -63,7 +63,7 @@ def shown(audits: RecordedAudits) -> tuple[Mirrored, ...]:
             outcomes[arm][outcome] += count
             agreement[arm][agrees] += count
     return tuple(
-        Mirrored(arm, counts.total(), dict(counts), agreement[arm][_AGREE], agreement[arm][_DIFFER])
+        MirroredArm(arm, counts.total(), dict(counts), agreement[arm][_AGREE], agreement[arm][_DIFFER])
         for arm, counts in sorted(outcomes.items())
     )
 

@@ -151,7 +151,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Mirrored:
+class MirroredArm:
     """How a candidate fared with the requests that were mirrored to it.
 
     Attributes:
@@ -220,7 +220,7 @@ class Report:
     gaps: tuple[Gap, ...]
     outcomes: Mapping[str, int] = field(default_factory=dict)
     mirrors: tuple[Share, ...] = ()
-    mirrored: tuple[Mirrored, ...] = ()
+    mirrored: tuple[MirroredArm, ...] = ()
 
     def total(self, word: str) -> int:
         """The sum of all findings that count to `lost`, `doubled` or `wrong`."""
@@ -279,7 +279,7 @@ class Report:
         }
 
 
-def _mirrored_json(mirrored: Mirrored) -> dict[str, object]:
+def _mirrored_json(mirrored: MirroredArm) -> dict[str, object]:
     return {
         "requests": mirrored.requests,
         "outcomes": dict(mirrored.outcomes),

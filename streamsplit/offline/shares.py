@@ -1,13 +1,13 @@
 """What each weight set against what it reached, and where each change of the state cut in."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsplit.core.rollout import WHOLE, State
+from streamsplit.core.rollout import WHOLE, Rollout, State
 from streamsplit.offline.mirrors import to_arm
 from streamsplit.offline.recorded import RecordedAudits
 from streamsplit.offline.report import Cut, Share
@@ -23,12 +23,7 @@ def shares(audits: RecordedAudits, states: Mapping[int, State]) -> tuple[Share, 
         audits: Those of the universe.
         states: Revision → state; revisions that are not here are left out.
     """
-    return tuple(
-        share
-        for revision, rows in _by_revision(audits)
-        if revision in states
-        for share in _of_revision(audits.take(rows), states[revision])
-    )
+    return _of_splitting(audits, states, _weights)
 
 
 def mirror_shares(audits: RecordedAudits, states: Mapping[int, State]) -> tuple[Share, ...]:
@@ -38,12 +33,7 @@ def mirror_shares(audits: RecordedAudits, states: Mapping[int, State]) -> tuple[
         audits: Those of the universe.
         states: Revision → state; revisions that are not here are left out.
     """
-    return tuple(
-        share
-        for revision, rows in _by_revision(audits)
-        if revision in states
-        for share in _mirrors_of_revision(audits.take(rows), states[revision])
-    )
+    return _of_splitting(audits, states, _mirrors)
 
 
 def cuts(audits: RecordedAudits, states: Mapping[int, State], kinds: Mapping[int, str]) -> tuple[Cut, ...]:
@@ -66,20 +56,30 @@ def _by_revision(audits: RecordedAudits) -> Iterator[tuple[int, NDArray[np.intp]
     yield from zip(revisions.tolist(), np.split(order, starts[1:]), strict=False)
 
 
-def _of_revision(audits: RecordedAudits, state: State) -> Iterator[Share]:
-    if state.rollout is None or not state.splitting:
-        return
-    weights = {-1: state.weights} | {rule: route.weights for rule, route in enumerate(state.rollout.rules)}
+def _of_splitting(
+    audits: RecordedAudits,
+    states: Mapping[int, State],
+    of_state: Callable[[RecordedAudits, State, Rollout], Iterator[Share]],
+) -> tuple[Share, ...]:
+    """What `of_state` says of each revision that splits, given its audits, its state and its rollout."""
+    return tuple(
+        share
+        for revision, rows in _by_revision(audits)
+        if (state := states.get(revision)) is not None and state.splitting and state.rollout is not None
+        for share in of_state(audits.take(rows), state, state.rollout)
+    )
+
+
+def _weights(audits: RecordedAudits, state: State, rollout: Rollout) -> Iterator[Share]:
+    weights = {-1: state.weights} | {rule: route.weights for rule, route in enumerate(rollout.rules)}
     for part in _set(state, weights):
         route = audits.take(_has_unit(audits, part.rule))
         if len(route):
             yield _reached(state.revision, part, route, route.arms.equals(part.arm))
 
 
-def _mirrors_of_revision(audits: RecordedAudits, state: State) -> Iterator[Share]:
-    if state.rollout is None or not state.splitting:
-        return
-    mirrors = {-1: state.mirror} | {rule: route.mirror for rule, route in enumerate(state.rollout.rules)}
+def _mirrors(audits: RecordedAudits, state: State, rollout: Rollout) -> Iterator[Share]:
+    mirrors = {-1: state.mirror} | {rule: route.mirror for rule, route in enumerate(rollout.rules)}
     for part in _set(state, {rule: mirror.shares for rule, mirror in mirrors.items() if mirror}):
         route = audits.take(_has_unit(audits, part.rule) & audits.arms.equals("control"))
         if len(route) and part.points:

@@ -51,6 +51,7 @@ class Lockstep:
         self._requests = requests
         assert isinstance(requests.walker, Record)
         self._fields = requests.walker.fields
+        self._tensors = dict(self._fields)[_TENSORS]
         self._patterns = Patterns(self._walk_tensors)
         self._attributes = tuple(name.encode() for name in wanted.attributes)
         symbols = requests.datatypes
@@ -100,7 +101,7 @@ class Lockstep:
 
     def _walk_tensors(self, lanes: Lanes) -> tuple[list[Spans], Mask]:
         """Find each expected input among the tensors; requests with any other tensor do not fit."""
-        items = dict(self._fields)[_TENSORS].walk(lanes)
+        items = self._tensors.walk(lanes)
         assert isinstance(items, Sequence)
         fits = np.ones(len(lanes), np.bool_)
         found = [Spans(np.full(len(lanes), ABSENT), np.zeros(len(lanes), np.int64)) for _ in self._inputs]
