@@ -9,9 +9,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from numpy.typing import NDArray
 
+from streamsplit.kafka.batches import last_of
 from streamsplit.kafka.positions import Begin, Positions, Wait
+from streamsplit.kafka.record_queue import RecordQueue, Taken
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +31,7 @@ class AssignedPartition:
         wait: Why it is not read; None while it is.
         position: The next offset to consume.
         committed: The next offset to commit.
+        revision: The newest that it was served under, up to `committed`; -1 where that is not known.
         ended_at: Where its end was last met, markers of transactions included; -1 for never.
         high: Its end by the last fetch; -1 for unknown.
         lost: Range that retention removed, until a commit has reported it.
@@ -36,6 +41,7 @@ class AssignedPartition:
     wait: Wait | None
     position: int = -1
     committed: int = -1
+    revision: int = -1
     ended_at: int = -1
     high: int = -1
     lost: tuple[int, int] | None = None
@@ -57,10 +63,12 @@ class Assignment:
         consumer: The group's consumer.
         topic: The topic.
         positions: Finds where a partition begins.
+        queue: Where the records of its partitions come.
     """
 
-    def __init__(self, consumer: Consumer, topic: str, positions: Positions) -> None:
+    def __init__(self, consumer: Consumer, topic: str, positions: Positions, queue: RecordQueue) -> None:
         self._consumer = consumer
+        self._queue = queue
         self._topic = topic
         self._positions = positions
         self._partitions: dict[int, AssignedPartition] = {}
@@ -71,7 +79,7 @@ class Assignment:
         A real offset: that of the end would have to be looked up, and an answer that comes after the seek to the
         committed offset wins over it (librdkafka 2.16): all records between would be passed over.
         """
-        self._consumer.incremental_assign([TopicPartition(self._topic, number, 0) for number in numbers])
+        self._assign([TopicPartition(self._topic, number, 0) for number in numbers])
         self._consumer.pause([TopicPartition(self._topic, number) for number in numbers])
         for number in numbers:
             self._partitions[number] = AssignedPartition(Wait("newly assigned"))
@@ -117,6 +125,7 @@ class Assignment:
             self._consumer.resume([target])
         except KafkaException as error:
             return Wait(f"partition {number} is being started: {error.args[0].str()}")
+        partition.revision = begin.revision  # before the offset: see `Lane.progress`
         partition.committed = partition.position = begin.offset
         partition.ended_at = -1  # met again after the seek; an end from before it would hide the lag
         partition.lost = begin.lost
@@ -134,7 +143,19 @@ class Assignment:
             if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 # librdkafka's own codes begin with _
                 raise
             self._consumer.incremental_unassign([target])
-            self._consumer.incremental_assign([target])
+            self._assign([target])
+
+    def _assign(self, targets: list[TopicPartition]) -> None:
+        """Assign partitions whose records come to the queue.
+
+        They are forwarded before, so that none comes to the group's; and after: the client ends a partition's
+        forwarding where it stops fetching it, which it may do after an unassignment has returned, but not after the
+        next assignment has (librdkafka 2.16).
+        """
+        numbers = [each.partition for each in targets]
+        self._queue.follow(numbers)
+        self._consumer.incremental_assign(targets)
+        self._queue.follow(numbers)
 
     def pause(self) -> None:
         """Fetch nothing, stay in the group."""
@@ -146,25 +167,19 @@ class Assignment:
         if reading := [TopicPartition(self._topic, number) for number in self.reading()]:
             self._consumer.resume(reading)
 
-    def accept(self, records: list[Message]) -> list[Message]:
-        """Note consumed records; those that are to be read."""
-        numbers = list(map(Message.partition, records))
-        last = dict(zip(numbers, map(Message.offset, records), strict=True))
+    def accept(self, taken: Taken) -> NDArray[np.bool_]:
+        """Note consumed records; bool (k,), which of them are to be read."""
         reading = self.reading()
-        for number, offset in last.items():
-            assert number is not None
-            assert offset is not None
+        wanted = np.ones(len(taken.partitions), np.bool_)
+        for number, last in last_of(taken.partitions, taken.offsets).items():
             if number in reading:
-                reading[number].position = offset + 1
-        if last.keys() <= reading.keys():
-            return records
-        return [record for record, number in zip(records, numbers, strict=True) if number in reading]
+                reading[number].position = last + 1
+            else:
+                wanted &= taken.partitions != number
+        return wanted
 
-    def note_end(self, event: Message) -> None:
+    def note_end(self, number: int, offset: int) -> None:
         """The end of a partition was met."""
-        number, offset = event.partition(), event.offset()
-        assert number is not None
-        assert offset is not None
         if number in self._partitions:
             self._partitions[number].ended_at = offset
 
@@ -178,10 +193,11 @@ class Assignment:
         """Whether committing these next offsets would say more than that ranges are lost."""
         return any(offset != self._partitions[number].committed for number, offset in through.items())
 
-    def committed(self, through: Mapping[int, int]) -> None:
-        """A transaction has committed these next offsets."""
+    def committed(self, through: Mapping[int, int], revision: int) -> None:
+        """A transaction has committed these next offsets, served under a revision."""
         for number, offset in through.items():
             partition = self._partitions[number]
+            partition.revision = revision  # before the offset: see `Lane.progress`
             partition.committed, partition.lost = offset, None
 
     def reading(self) -> dict[int, AssignedPartition]:

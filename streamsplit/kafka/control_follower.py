@@ -22,6 +22,7 @@ from streamsplit.core.rollout import State
 from streamsplit.core.state_digest import state_digest
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.log_end import LogEnd, Look
+from streamsplit.kafka.state_history import StateHistory
 from streamsplit.wire.commands import decode_command
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class ControlView:
         fresh: Whether all that was in the log within the last `FRESH_SECONDS` is folded.
         problem: Why it is not fresh, or soon will not be, with the cure; None where nothing is wrong.
         digest: Of the state; two digests at one revision are an alarm.
+        known_to: Monotonic seconds: all that was in the log at this moment is folded.
     """
 
     state: State
@@ -56,6 +58,7 @@ class ControlView:
     fresh: bool
     problem: str | None
     digest: str
+    known_to: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class ControlFollower:
         self._thread = threading.Thread(target=self._run, name="streamsplit-control", daemon=True)
         state = State()
         self._view = ControlView(state, 0, caught_up=False, fresh=False, problem=None, digest=state_digest(state))
+        self._history = StateHistory()
         self._verdicts: OrderedDict[int, Verdict] = OrderedDict()
         self._confirmed: float | None = None
         self._pending: Look | None = None
@@ -130,6 +134,11 @@ class ControlFollower:
                 # Freshness ends by time alone, which nobody announces.
                 self._changed.wait(min(left, _POLL_SECONDS))
             return view
+
+    def state_at(self, revision: int) -> State:
+        """The fold at exactly this revision, which has to be below the view's `position`; without `command_ids`."""
+        with self._changed:
+            return self._history.at(revision)
 
     def verdict(self, offset: int, timeout: float) -> Verdict:
         """What came of the record at this offset, once it is folded.
@@ -225,6 +234,7 @@ class ControlFollower:
             self._view = replace(before, state=state, position=position, digest=digest)
             for verdict in verdicts:
                 self._verdicts[verdict.offset] = verdict
+                self._history.add(verdict.state)
             while len(self._verdicts) > _VERDICTS_KEPT:
                 self._verdicts.popitem(last=False)
             self._confirm()
@@ -271,7 +281,7 @@ class ControlFollower:
         if self._pending is not None and self._pending.end is not None and self._view.position >= self._pending.end:
             self._confirmed = self._pending.asked
             self._pending = None
-            self._view = replace(self._view, caught_up=True, problem=None)
+            self._view = replace(self._view, caught_up=True, problem=None, known_to=self._confirmed)
 
     def _complain(self, problem: str) -> None:
         with self._changed:
@@ -286,8 +296,13 @@ class ControlFollower:
         self._complain(problem)
 
     def _seen(self) -> ControlView:
-        age = float("inf") if self._confirmed is None else self._clock() - self._confirmed
-        return replace(self._view, fresh=not self._broken and age <= FRESH_SECONDS)
+        if self._confirmed is None or self._broken:
+            return replace(self._view, fresh=False)
+        age = self._clock() - self._confirmed
+        if age <= FRESH_SECONDS:
+            return replace(self._view, fresh=True)
+        silent = f"the end of {self._topic} cannot be confirmed: no answer for {age:.0f} s"
+        return replace(self._view, fresh=False, problem=self._view.problem or silent)
 
 
 def _judge(state: State, message: Message, offset: int) -> Verdict:

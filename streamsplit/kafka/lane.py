@@ -1,4 +1,4 @@
-"""The lane: a thread that takes batches of requests, and the one place that commits them.
+"""The lane: a thread that takes batches of a topic, requests or summaries, and the one place that commits them.
 
 Generation fencing does not stop a live member from committing a partition that it has lost. So the lane has an
 **epoch**, raised by every assign, revoke, lost and rewind. Each batch carries the epoch it was consumed in; one lock
@@ -15,33 +15,34 @@ other, asleep, for up to a second (confluent-kafka 2.16). A rewind is requested 
 import logging
 import threading
 import time
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, compress
-from operator import not_
+from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamsplit.core.errors import ServiceError
 from streamsplit.core.records import RawBatch
 from streamsplit.kafka.assignment import Assignment
-from streamsplit.kafka.batches import batch_of, next_of
+from streamsplit.kafka.batches import next_of
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.deadline import Deadline
 from streamsplit.kafka.lane_options import LaneOptions
+from streamsplit.kafka.outgoing import Outgoing
 from streamsplit.kafka.positions import Positions, Wait, next_offsets
+from streamsplit.kafka.record_queue import Failure, RecordQueue, with_handle
 from streamsplit.kafka.slots import Slots
-from streamsplit.kafka.transaction import Checkpoint, Fenced, Outgoing, Transaction, TransactionAborted
+from streamsplit.kafka.transaction import Checkpoint, Fenced, Transaction, TransactionAborted
 
 logger = logging.getLogger(__name__)
 
 DEPTH = 3
 """Batches under way: one being committed, one at the models, one waiting."""
 
-_IDLE_SECONDS = 0.1
+_IDLE_SECONDS = 0.05
 _BLOCKED_SECONDS = 0.5
+_EVENTS = 100
+"""Most that the group says in a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Progress:
         waiting: Partition → why it is held back.
         lost: Partition → range that retention removed and that no commit has reported yet.
         problem: What the brokers complain of; None for nothing.
+        revisions: Partition → no less than the newest revision that it was served under before `reading`; -1 where that
+            is not known.
     """
 
     epoch: int
@@ -63,6 +66,7 @@ class Progress:
     waiting: Mapping[int, Wait]
     lost: Mapping[int, tuple[int, int]]
     problem: str | None
+    revisions: Mapping[int, int] = field(default_factory=dict)
 
 
 class Lane:
@@ -94,8 +98,10 @@ class Lane:
         self._deliver = deliver
         self._failed = failed
         self._checkpoint = checkpoint
-        self._consumer = Consumer({**connection.client_config(), **options.consumer_config()})
-        self._assignment = Assignment(self._consumer, options.topic, positions(self._consumer))
+        settings = {**connection.client_config(), **options.consumer_config()}
+        self._consumer, handle = with_handle(Consumer, settings)
+        self._queue = RecordQueue(handle, options.topic, options.batch_records)
+        self._assignment = Assignment(self._consumer, options.topic, positions(self._consumer), self._queue)
         self._lock = threading.Lock()
         self._slots = Slots(DEPTH)
         self._stopping = threading.Event()
@@ -103,15 +109,14 @@ class Lane:
         self._epoch = 0
         self._group: object | None = None
         self._rewind = False
+        self._undecided = False
         self._problem: str | None = None
         self._unopened: str | None = None
         self._average_bytes = options.batch_bytes / 100
-        self._consumed: list[Message] = []
-        self._held_bytes = 0
         self._delivered: deque[tuple[int, dict[int, int]]] = deque()
         self._delivered_at = 0.0
         self._cpu = 0
-        self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"lane {options.topic}", daemon=True)
 
     # -- what others call ---------------------------------------------------------------------------------------------
 
@@ -141,6 +146,11 @@ class Lane:
         """The present epoch; batches of an older one can no longer be committed."""
         return self._epoch
 
+    @property
+    def undecided(self) -> bool:
+        """Whether nobody knows what became of the last transaction."""
+        return self._undecided
+
     def commit(self, epoch: int, outgoing: Sequence[Outgoing], through: Mapping[int, int], revision: int) -> bool:
         """Commit one batch, or drop it.
 
@@ -166,11 +176,13 @@ class Lane:
             try:
                 self._transaction.commit(outgoing, offsets, self._group)
             except TransactionAborted as error:
+                self._undecided = error.undecided
                 self._start_over(f"{error}", logging.WARNING)
                 return False
+            self._undecided = False
             if self._assignment.moves(through):
                 self._delivered.popleft()
-            self._assignment.committed(through)
+            self._assignment.committed(through, revision)
         self._checkpoint("committed")
         return True
 
@@ -213,12 +225,16 @@ class Lane:
         # The epoch first, and none while a rewind is due: what is read after it may be of an older one.
         epoch = self._epoch
         epoch = -1 if self._rewind else epoch
+        # Those that wait first: one that begins in between is in both, and none that is assigned is missing.
+        waiting = self._assignment.waiting()
         reading = self._assignment.reading()
         return Progress(
             epoch=epoch,
+            # Offsets before revisions, which are written in the opposite order: none is older than its offset.
             reading={number: each.committed for number, each in reading.items()},
+            revisions={number: each.revision for number, each in reading.items()},
             lag={number: each.lag for number, each in reading.items()},
-            waiting=self._assignment.waiting(),
+            waiting=waiting,
             lost={number: each.lost for number, each in reading.items() if each.lost is not None},
             problem=self._unopened or self._problem,
         )
@@ -250,6 +266,7 @@ class Lane:
             with self._lock:
                 self._rewind = True
                 self._epoch += 1
+            self._queue.close()
             self._consumer.close()
 
     def _turn(self) -> None:
@@ -260,14 +277,15 @@ class Lane:
         self._group = self._consumer.consumer_group_metadata()
         # A batch that is not full is held back while another is under way: delivered sooner it would wait for the
         # commits before it, and whatever comes meanwhile for its own as well.
-        idle = self._slots.wait_idle(self._options.batch_seconds if self._consumed else 0.0)
+        idle = self._slots.wait_idle(self._options.batch_seconds if self._queue else 0.0)
+        self._serve_group()
         self._consume()
-        if self._consumed and (idle or self._room() <= 0) and self._take_slot():
+        if self._queue and (idle or self._room() <= 0) and self._take_slot():
             epoch = self._epoch
             if self._rewind:
                 self._slots.free()
                 return
-            batch = self._take(epoch)
+            batch = self._batch(epoch)
             self._delivered.append((epoch, next_of(batch)))
             self._delivered_at = time.monotonic()
             self._deliver(batch)
@@ -276,8 +294,7 @@ class Lane:
     def _begin_again(self) -> None:
         with self._lock:
             self._rewind = False
-            self._consumed.clear()
-            self._held_bytes = 0
+            self._queue.clear()
             self._assignment.start_over()
 
     def _take_slot(self) -> bool:
@@ -287,7 +304,7 @@ class Lane:
         self._assignment.pause()
         taken = False
         while not (taken or self._rewind or self._stopping.is_set()):
-            self._accept(self._consumer.consume(1, timeout=0))
+            self._serve_group()
             self._group = self._consumer.consumer_group_metadata()
             taken = self._slots.take(_IDLE_SECONDS)
         self._assignment.resume()
@@ -298,67 +315,73 @@ class Lane:
         deadline = Deadline(self._stop_seconds)
         self._assignment.pause()
         while not (self._slots.wait_idle(0.02) or deadline.passed):
-            self._consumer.consume(1, timeout=0)
+            self._serve_group()
             self._group = self._consumer.consumer_group_metadata()
+
+    def _serve_group(self) -> None:
+        """The group's callbacks, and errors that are about no partition; records come by the queue alone."""
+        for event in self._consumer.consume(_EVENTS, timeout=0):
+            error = event.error()
+            if error is None:
+                self.abandon(f"a record of partition {event.partition()} came by another way than the others")
+            else:
+                self._hear(Failure(-1, -1, error))
 
     def _consume(self) -> None:
         """Wait for the first record of a batch; take what else is there and fits."""
-        epoch = self._epoch
-        messages = [] if self._consumed else self._consumer.consume(1, timeout=_IDLE_SECONDS)
-        begun = bool(self._consumed) or (bool(messages) and messages[0].error() is None)
-        wanted = self._room() - len(messages)
-        if begun and wanted > 0:
-            messages += self._consumer.consume(wanted, timeout=self._patience())
-        # A rebalance in between: its records come again, but an error, perhaps a fatal one, does not.
-        self._accept(messages if epoch == self._epoch else [each for each in messages if each.error() is not None])
+        carried = bool(self._queue)
+        if carried or self._take(1, _IDLE_SECONDS):
+            self._take(self._room(), 0.0 if carried else self._patience())
+
+    def _take(self, most: int, seconds: float) -> bool:
+        """Take up to so many records; whether there is a batch to be filled."""
+        if most > 0:
+            taken = self._queue.take(most, seconds)
+            self._queue.keep(self._assignment.accept(taken))
+            for failure in taken.failures:
+                self._hear(failure)
+        return bool(self._queue)
 
     def _patience(self) -> float:
         """Seconds to wait for more records: none after a pause, so that a lone request is answered at once."""
         since = time.monotonic() - self._delivered_at
-        return 0.0 if self._consumed else max(0.0, self._options.batch_seconds - since)
+        return max(0.0, self._options.batch_seconds - since)
 
     def _room(self) -> int:
         """Records that the batch may still take."""
-        fitting = int((self._options.batch_bytes - self._held_bytes) / self._average_bytes)
-        return min(self._options.batch_records - len(self._consumed), fitting)
+        fitting = int((self._options.batch_bytes - self._queue.held_bytes) / self._average_bytes)
+        return min(self._options.batch_records - len(self._queue), fitting)
 
-    def _accept(self, messages: list[Message]) -> None:
-        errors = list(map(Message.error, messages))
-        records = list(compress(messages, map(not_, errors))) if any(errors) else messages
-        accepted = self._assignment.accept(records)
-        self._consumed += accepted
-        self._held_bytes += sum(map(len, accepted))
-        for message, error in compress(zip(messages, errors, strict=True), errors):
-            assert error is not None
-            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 # librdkafka's own codes begin with _
-                self._assignment.note_end(message)
-                self._problem = None
-            else:
-                self._complain(message, error)
+    def _hear(self, failure: Failure) -> None:
+        if failure.error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 # librdkafka's own codes begin with _
+            self._assignment.note_end(failure.partition, failure.offset)
+            self._problem = None
+        else:
+            self._complain(failure)
 
-    def _complain(self, message: Message, error: KafkaError) -> None:
-        if error.fatal():
+    def _complain(self, failure: Failure) -> None:
+        error = failure.error
+        # A consumer that has failed for good says so by a code of its own.
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 # as above
             raise Fenced(
                 f"the consumer of slot {self._options.slot!r} was fenced: {error.str()}. Another process uses this "
                 "slot; give each worker its own."
             )
         if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001 # as above
-            self.abandon(f"partition {message.partition()}: {error.str()}")
+            self.abandon(f"partition {failure.partition}: {error.str()}")
             return
         missing = error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}  # noqa: SLF001 # as above
         cure = f"topic {self._options.topic} is missing: run `streamsplit topics create`"
         self._problem = cure if missing else error.str()
         logger.warning("%s", self._problem)
 
-    def _take(self, epoch: int) -> RawBatch:
+    def _batch(self, epoch: int) -> RawBatch:
         """The next batch: what fits into its bytes, at least one record."""
-        ends = list(accumulate(map(len, self._consumed)))
-        fitting = max(1, bisect_right(ends, self._options.batch_bytes))
-        messages, self._consumed = self._consumed[:fitting], self._consumed[fitting:]
-        self._held_bytes -= ends[fitting - 1]
-        self._average_bytes = max(64.0, ends[fitting - 1] / fitting)
+        fitting = self._queue.fitting(self._options.batch_bytes)
+        batch = self._queue.batch(epoch, fitting)
+        self._average_bytes = max(64.0, float(batch.values.sizes.sum()) / fitting)
         self._problem = None
-        return batch_of(epoch, messages)
+        return batch
 
     # -- the group's callbacks, in the lane's thread ------------------------------------------------------------------
 

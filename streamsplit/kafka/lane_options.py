@@ -9,7 +9,7 @@ class LaneOptions:
     """How the lane reads.
 
     Attributes:
-        topic: Topic of requests.
+        topic: Topic of requests, or of summaries.
         group: Consumer group.
         slot: Static name of this worker, the group.instance.id of a static member.
         protocol: `classic` or `consumer` (KIP-848).
@@ -18,7 +18,7 @@ class LaneOptions:
         batch_records: Most records in a batch.
         batch_bytes: Most bytes of values in a batch; one larger record is a batch alone.
         batch_seconds: Longest wait for more records after the first, while another batch is under way or has just been;
-            a request that comes alone is delivered at once.
+            a record that comes alone is delivered at once.
     """
 
     topic: str

@@ -1,4 +1,4 @@
-"""Where a partition of `requests` is read from.
+"""Where a partition of `requests` is read from; `judge_positions.py` is the same of `summaries`.
 
 The committed offset decides, and nothing else: after an assignment, a rewind or an unknown result it is asked for
 again. A partition is held back, each for its own reason and without holding up others, while its last transaction is
@@ -28,10 +28,12 @@ class Begin:
     Attributes:
         offset: The next offset to consume.
         lost: Range that retention removed before it was read, `to` exclusive; None for none.
+        revision: The newest that it was served under; -1 where that is not known.
     """
 
     offset: int
     lost: tuple[int, int] | None = None
+    revision: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Positions:
 
     Args:
         consumer: The group's consumer.
-        topic: The topic of requests.
+        topic: The topic.
         partners: Topics that need a partition of the same number.
         start: `latest`, `earliest` or an ISO 8601 time; holds for a group without any offset.
         gate: What is known and accepted at this moment.
@@ -136,9 +138,9 @@ class Positions:
                 f"partition {partition} was served under revision {revision}, and control is folded up to "
                 f"{gate.folded_to - 1} here"
             )
-        return self._behind_retention(partition, committed.offset, gate)
+        return self._behind_retention(partition, committed.offset, gate, revision)
 
-    def _behind_retention(self, partition: int, offset: int, gate: Gate) -> Begin | Wait:
+    def _behind_retention(self, partition: int, offset: int, gate: Gate, revision: int = -1) -> Begin | Wait:
         low, high = self._consumer.get_watermark_offsets(
             TopicPartition(self._topic, partition), timeout=_ASK_SECONDS, cached=False
         )
@@ -149,11 +151,11 @@ class Positions:
                 alarm=True,
             )
         if offset >= low:
-            return Begin(offset)
+            return Begin(offset, revision=revision)
         # Retention may have gone on since an operator accepted: that part of the range is another alarm.
         if gate.accepted_losses.get(partition, -1) >= low:
-            logger.warning("requests %d..%d of partition %d are lost to retention", offset, low - 1, partition)
-            return Begin(low, lost=(offset, low))
+            logger.warning("%s: %d..%d of partition %d are lost to retention", self._topic, offset, low - 1, partition)
+            return Begin(low, lost=(offset, low), revision=revision)
         return Wait(
             f"partition {partition}: requests {offset} to {low - 1} were removed by retention before they were served; "
             f"to go on behind them: streamsplit accept-loss {partition} --to {low}",

@@ -1,6 +1,6 @@
 """What a broker says of topics: partitions, replicas and settings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # their docume
 from streamsplit.core.errors import ServiceError
 
 ASK_SECONDS = 10.0
+_DEFAULT_MESSAGE_BYTES = 1_048_588
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +68,15 @@ def describe(admin: AdminClient, names: Iterable[str]) -> dict[str, TopicFacts]:
         )
         for name, partitions in usable.items()
     }
+
+
+def message_limits(admin: AdminClient, names: Sequence[str]) -> dict[str, int]:
+    """Topic → `max.message.bytes`.
+
+    Raises:
+        ServiceError: The broker does not answer, or a topic is missing.
+    """
+    found = describe(admin, names)
+    if missing := [name for name in names if name not in found]:
+        raise ServiceError(f"missing topics: {', '.join(missing)}: run `streamsplit topics create`")
+    return {name: facts.number("max.message.bytes", _DEFAULT_MESSAGE_BYTES) for name, facts in found.items()}

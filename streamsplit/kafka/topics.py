@@ -56,8 +56,8 @@ PLANS: tuple[TopicPlan, ...] = (
     TopicPlan("summaries", as_requests=False, config=MappingProxyType({"cleanup.policy": "delete"})),
     TopicPlan("control", as_requests=False, config=_KEPT),
     TopicPlan("workers", as_requests=False, config=_LATEST_PER_KEY),
-    TopicPlan("decisions", as_requests=False, config=_KEPT, planned=True),
-    TopicPlan("judge-state", as_requests=False, config=_LATEST_PER_KEY, planned=True),
+    TopicPlan("decisions", as_requests=False, config=_KEPT),
+    TopicPlan("judge-state", as_requests=False, config=_LATEST_PER_KEY),
     TopicPlan("outcomes", as_requests=True, planned=True),
     TopicPlan("corrections", as_requests=True, planned=True),
 )

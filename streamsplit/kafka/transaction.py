@@ -14,19 +14,16 @@ transaction. That is why step 5 knows no second try (docs/design.md section 5).
 """
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import repeat, starmap
-from operator import length_hint
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from streamsplit.core.errors import ServiceError
-from streamsplit.core.records import Headers
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.deadline import Deadline
+from streamsplit.kafka.outgoing import Outgoing
+from streamsplit.kafka.record_writer import RecordWriter
 
 logger = logging.getLogger(__name__)
 
@@ -48,26 +45,15 @@ class Fenced(ServiceError):
 
 
 class TransactionAborted(ServiceError):
-    """The transaction did not commit, or nobody knows; what it held is read again from the committed offsets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """Records for one topic, as columns of one length.
+    """The transaction did not commit, or nobody knows; what it held is read again from the committed offsets.
 
     Attributes:
-        topic: Where they go.
-        values: Record values; None is a tombstone.
-        keys: Record keys.
-        partitions: Partition numbers.
-        headers: Header lists, None where a record has none; None instead of the column where no record has any.
+        undecided: Whether nobody knows.
     """
 
-    topic: str
-    values: Sequence[bytes | None]
-    keys: Sequence[bytes | None]
-    partitions: Sequence[int]
-    headers: Sequence[Headers | None] | None = None
+    def __init__(self, reason: str, *, undecided: bool = False) -> None:
+        super().__init__(reason)
+        self.undecided = undecided
 
 
 class Transaction:
@@ -106,13 +92,13 @@ class Transaction:
         }
         self._checkpoint = checkpoint
         self._commit_seconds = min(COMMIT_SECONDS, 0.75 * timeout_seconds)
-        self._producer: Producer | None = None
+        self._writer: RecordWriter | None = None
         self.transactional_id = transactional_id
 
     @property
     def open(self) -> bool:
         """Whether a producer stands ready."""
-        return self._producer is not None
+        return self._writer is not None
 
     def restore(self) -> None:
         """Make a producer where there is none, ending what its predecessor left behind.
@@ -121,15 +107,15 @@ class Transaction:
             Fenced: Another process took the id meanwhile.
             ServiceError: The brokers did not answer in time; call again.
         """
-        if self._producer is not None:
+        if self._writer is not None:
             return
-        producer = Producer(self._config)
+        writer = RecordWriter(self._config)
         try:
-            producer.init_transactions(_OPEN_SECONDS)
+            writer.producer.init_transactions(_OPEN_SECONDS)
         except KafkaException as error:
-            _dispose(producer)
+            writer.throw_away()
             raise self._judged(error, "init_transactions") from error
-        self._producer = producer
+        self._writer = writer
 
     def commit(self, outgoing: Sequence[Outgoing], offsets: Sequence[TopicPartition], group: object | None) -> None:
         """Write all records and the source offsets, or none of them.
@@ -143,16 +129,17 @@ class Transaction:
             Fenced: This process must end.
             TransactionAborted: Nothing may be visible; `restore()`, then read again from the committed offsets.
         """
-        producer = self._producer
-        if producer is None:
+        writer = self._writer
+        if writer is None:
             raise TransactionAborted("the transactional producer is not open")
+        producer = writer.producer
         deadline = Deadline(self._commit_seconds)
         step = "begin"
         try:
             producer.begin_transaction()
             step = "produce"
             for records in outgoing:
-                _produce(producer, records, deadline)
+                writer.write(records, deadline)
             self._checkpoint("produced")
             step = "send_offsets"
             if offsets:
@@ -161,20 +148,20 @@ class Transaction:
             step = "commit"
             self._checkpoint("committing")
             producer.commit_transaction(deadline.left)
-        except (KafkaException, BufferError) as error:
-            self._producer = None
-            _dispose(producer)
-            del producer  # what stays of this call is the error
+        except KafkaException as error:
+            self._writer = None
+            writer.throw_away()
+            del writer, producer  # what stays of this call is the error
             raise self._judged(error, step) from error
 
     def close(self) -> None:
         """Give the producer up; the next one with this id aborts what is open, or the brokers do in time."""
-        if self._producer is not None:
-            _dispose(self._producer)
-            self._producer = None
+        if self._writer is not None:
+            self._writer.throw_away()
+            self._writer = None
 
-    def _judged(self, error: KafkaException | BufferError, step: str) -> ServiceError:
-        reason = error.args[0] if isinstance(error, KafkaException) else None
+    def _judged(self, error: KafkaException, step: str) -> ServiceError:
+        reason = error.args[0]
         if isinstance(reason, KafkaError) and reason.fatal() and reason.code() not in _TAKEN:
             return Fenced(f"the transactional producer of {self.transactional_id!r} failed at {step}: {reason.str()}")
         if isinstance(reason, KafkaError) and reason.code() in _TAKEN:
@@ -183,41 +170,5 @@ class Transaction:
                 f"this one was stopped longer than its transaction time-out ({reason.str()}). Give each worker its own "
                 "slot."
             )
-        return TransactionAborted(f"transaction of {self.transactional_id!r} failed at {step}: {error}")
-
-
-def _produce(producer: Producer, records: Outgoing, deadline: Deadline) -> None:
-    done, count = 0, len(records.values)
-    while done < count:
-        left = iter(records.values[done:])
-        try:
-            # The interpreter takes no step a record, and keeps nothing of it.
-            deque(starmap(producer.produce, _calls(records, done, left)), 0)
-            break
-        except BufferError:
-            if deadline.passed:
-                raise
-            # The record that found no room has been taken out of what is left.
-            done = count - length_hint(left) - 1
-            producer.poll(min(0.1, deadline.left))
-    producer.poll(0)
-
-
-def _calls(records: Outgoing, start: int, values: Iterator[bytes | None]) -> Iterator[tuple[Any, ...]]:
-    """Arguments of `produce` by position, for each record from `start`, whose values are given."""
-    keys, partitions = records.keys[start:], records.partitions[start:]
-    if records.headers is None:
-        return zip(repeat(records.topic, len(keys)), values, keys, partitions, strict=True)
-    headers = [list(each or ()) for each in records.headers[start:]]
-    # Between partition and headers stand two names of the callback and the timestamp.
-    others = (repeat(each, len(keys)) for each in (None, None, 0))
-    return zip(repeat(records.topic, len(keys)), values, keys, partitions, *others, headers, strict=True)
-
-
-def _dispose(producer: Producer) -> None:
-    """Throw away what it still holds; it ends as soon as nobody knows it any more, within milliseconds.
-
-    Not `close()`, which aborts first: a producer whose transaction has timed out does so under a new epoch, which
-    fences the successor that has taken its place meanwhile (librdkafka 2.16).
-    """
-    producer.purge()
+        what = f"transaction of {self.transactional_id!r} failed at {step}: {error}"
+        return TransactionAborted(what, undecided=step == "commit")

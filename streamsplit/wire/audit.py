@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.records import (
     AGREES,
     DIFFERS,
@@ -19,7 +19,19 @@ from streamsplit.core.records import (
     RequestColumns,
     Routing,
 )
-from streamsplit.wire.columns import Cells, LengthTable, coded, constant, doubles, integers, rows_of, text, varint
+from streamsplit.wire.columns import (
+    Cells,
+    coded,
+    constant,
+    doubles,
+    integers,
+    optional_texts,
+    rows_of,
+    spread,
+    text,
+    texts,
+    varint,
+)
 from streamsplit.wire.provenance import Provenance
 from streamsplit.wire.reader import RecordReader
 from streamsplit.wire.schemas import SchemaStore
@@ -38,8 +50,7 @@ class AuditEncoder:
 
     def __init__(self, header: bytes) -> None:
         """Start every value with `header` (`Schema.header`, or `confluent_header`)."""
-        self._heads = LengthTable(header)
-        self._units = LengthTable(_SECOND)
+        self._header = header
 
     def encode(
         self,
@@ -51,7 +62,7 @@ class AuditEncoder:
         *,
         processed_time: int,
         scores: NDArray[np.float64] | None = None,
-    ) -> list[bytes]:
+    ) -> ByteStrings:
         """Encode the audit of a batch.
 
         Args:
@@ -66,32 +77,24 @@ class AuditEncoder:
         Returns:
             m framed values, in the order of `requests`.
         """
-        rows = requests.rows
-        if not len(rows):
-            return []
+        rows, count = requests.rows, len(requests)
         state = text(provenance.rollout) + varint(provenance.revision)
-        tails = rows_of(
-            [
-                coded(routing.rules, lambda rule: state + varint(rule)),
-                integers(routing.buckets),
-                _answers(routing, predictions, provenance),
-                integers(batch.partitions[rows]),
-                integers(batch.offsets[rows]),
-                integers(requests.times),
-                constant(varint(processed_time), len(rows)),
-                integers(predictions.micros),
-                constant(_NULL, len(rows)) if scores is None else doubles(scores),
-                *(() if predictions.mirrored is not None else (constant(_NO_MORE, len(rows)),)),
-            ]
-        )
-        units = [unit or b"" for unit in routing.units] if None in routing.units else cast("list[bytes]", routing.units)
-        before = self._units.of(units)
-        if units is not routing.units:
-            before = (_NULL if unit is None else head for unit, head in zip(routing.units, before, strict=True))
-        parts = [self._heads.of(requests.ids), requests.ids, before, units, tails]
-        if predictions.mirrored is not None:
-            parts.append(_mirrored(len(rows), predictions.mirrored, provenance.arms))
-        return list(map(b"".join, zip(*parts, strict=True)))
+        cells = [
+            constant(self._header, count),
+            texts(requests.ids),
+            optional_texts(routing.units),
+            coded(routing.rules, lambda rule: state + varint(rule)),
+            integers(routing.buckets),
+            _answers(routing, predictions, provenance),
+            integers(batch.partitions[rows]),
+            integers(batch.offsets[rows]),
+            integers(requests.times),
+            constant(varint(processed_time), count),
+            integers(predictions.micros),
+            constant(_NULL, count) if scores is None else doubles(scores),
+            *_mirrored(count, predictions.mirrored or {}, provenance.arms),
+        ]
+        return rows_of(cells, count)
 
 
 def _answers(routing: Routing, predictions: Predictions, provenance: Provenance) -> Cells:
@@ -111,22 +114,23 @@ def _answers(routing: Routing, predictions: Predictions, provenance: Provenance)
     return coded((routing.arms.astype(np.int64) * served + by) * _OUTCOMES + predictions.outcomes, words)
 
 
-def _mirrored(rows: int, mirrored: Mapping[int, Reflection], arms: Sequence[str]) -> list[bytes]:
+def _mirrored(rows: int, mirrored: Mapping[int, Reflection], arms: Sequence[str]) -> list[Cells]:
     """The field `mirrored` of each request: an array in blocks of one element each."""
-    arrays = [_NO_MORE] * rows
-    for arm in sorted(mirrored, reverse=True):  # the block that is written last stands first
-        reflection, before = mirrored[arm], constant(_ONE_MORE + text(arms[arm]), len(mirrored[arm].rows))
+    cells = []
+    for arm, reflection in sorted(mirrored.items()):
+        count = len(reflection.rows)
         elements = rows_of(
             [
-                before,
+                constant(_ONE_MORE + text(arms[arm]), count),
                 coded(reflection.outcomes, lambda outcome: text(Outcome(outcome).label)),
                 integers(reflection.micros),
-                coded(reflection.agrees, lambda agrees: _NULL + _AGREES[agrees]),
-            ]
+                constant(_NULL, count) if reflection.scores is None else doubles(reflection.scores),
+                coded(reflection.agrees, lambda agrees: _AGREES[agrees]),
+            ],
+            count,
         )
-        for row, element in zip(reflection.rows.tolist(), elements, strict=True):
-            arrays[row] = element + arrays[row]
-    return arrays
+        cells.append(spread(elements, reflection.rows, rows))
+    return [*cells, constant(_NO_MORE, rows)]
 
 
 @dataclass(frozen=True, slots=True)

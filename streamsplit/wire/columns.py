@@ -1,28 +1,28 @@
 """Columns of values written as Avro, row by row, without a loop over rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.ranks import ranks
-from streamsplit.wire.lanes import Ints
-
-_SEVEN = np.uint64(7)
+from streamsplit.native.library import Kind, put_together
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """One column of encoded values.
+    """One column of values that are encoded when rows are put together.
 
     Attributes:
-        content: uint8 (m, w), each row's bytes from the left.
-        length: int64 (m,), how many of them count; None where all do.
+        kind: How: one of `streamsplit.native.library`'s.
+        content: The values: an array with a first dimension of m, or m byte strings.
     """
 
-    content: NDArray[np.uint8]
-    length: Ints | None
+    kind: Kind
+    content: NDArray[Any] | ByteStrings
 
 
 def varint(value: int) -> bytes:
@@ -43,88 +43,70 @@ def text(content: bytes | str) -> bytes:
 
 
 class LengthTable(dict[int, bytes]):
-    """The varint of a length behind fixed bytes, made when first asked for."""
-
-    def __init__(self, before: bytes = b"") -> None:
-        super().__init__()
-        self._before = before
+    """The varint of a length, made when first asked for."""
 
     def __missing__(self, length: int) -> bytes:
-        made = self[length] = self._before + varint(length)
+        made = self[length] = varint(length)
         return made
-
-    def of(self, contents: Sequence[bytes]) -> Iterator[bytes]:
-        """What stands before each of these contents."""
-        return map(self.__getitem__, map(len, contents))
 
 
 def integers(values: NDArray[np.integer]) -> Cells:
     """A column of Avro `int` or `long`; `values` is any signed integer array (m,)."""
-    signed = values.astype(np.int64)
-    rest = ((signed << 1) ^ (signed >> 63)).view(np.uint64)
-    width = max(1, -(-int(rest.max(initial=0)).bit_length() // 7))
-    content = np.empty((len(signed), width), np.uint8)
-    length = np.ones(len(signed), np.int64)
-    for at in range(width - 1):
-        byte = rest & np.uint64(0x7F)
-        rest = rest >> _SEVEN
-        more = rest != 0
-        length += more
-        content[:, at] = byte | (more.astype(np.uint64) << _SEVEN)
-    content[:, width - 1] = rest
-    return Cells(content, None if width == 1 or bool((length == width).all()) else length)
+    return Cells(Kind.INTEGERS, np.ascontiguousarray(values, np.int64))
 
 
 def doubles(values: NDArray[np.float64]) -> Cells:
     """A column of nullable `double` (`["null", "double"]`); NaN is null."""
-    content = np.empty((len(values), 9), np.uint8)
-    null = np.isnan(values)
-    content[:, 0] = np.where(null, 0, 2)
-    content[:, 1:] = np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(-1, 8)
-    return Cells(content, np.where(null, 1, 9).astype(np.int64) if null.any() else None)
+    return Cells(Kind.OPTIONAL_DOUBLES, np.ascontiguousarray(values, "<f8"))
+
+
+def texts(strings: ByteStrings) -> Cells:
+    """A column of Avro `string` or `bytes`, none of them null."""
+    return Cells(Kind.TEXTS, strings)
+
+
+def optional_texts(strings: ByteStrings) -> Cells:
+    """A column of nullable `string` or `bytes` (`["null", ...]`)."""
+    return Cells(Kind.OPTIONAL_TEXTS, strings)
+
+
+def pieces(strings: ByteStrings) -> Cells:
+    """In each row these bytes, as they are."""
+    return Cells(Kind.PIECES, strings)
 
 
 def constant(content: bytes, rows: int) -> Cells:
     """The same bytes in each row."""
-    return Cells(np.broadcast_to(np.frombuffer(content, np.uint8), (rows, len(content))), None)
+    return Cells(Kind.FIXED, np.broadcast_to(np.frombuffer(content, np.uint8), (rows, len(content))))
 
 
 def looked_up(table: Sequence[bytes], codes: NDArray[np.integer]) -> Cells:
     """In each row the bytes that `table` has for its code."""
-    width = max(map(len, table), default=0)
-    if len(table) == 1:
-        return constant(table[0], len(codes))
-    padded = np.frombuffer(b"".join(entry.ljust(width, b"\0") for entry in table), np.uint8).reshape(len(table), width)
-    lengths = np.fromiter(map(len, table), np.int64, len(table))
-    return Cells(padded[codes], None if (lengths == width).all() else lengths[codes])
+    return pieces(ByteStrings.of(table).at(codes.astype(np.int64)))
 
 
 def coded(codes: NDArray[np.signedinteger], encode: Callable[[int], bytes]) -> Cells:
-    """In each row what `encode` makes of its code; each distinct one once; there is at least one."""
+    """In each row what `encode` makes of its code; each distinct one once."""
+    if not len(codes):
+        return constant(b"", 0)
     distinct, index = ranks(codes)
     return looked_up([encode(code) for code in distinct.tolist()], index)
 
 
+def spread(strings: ByteStrings, places: NDArray[np.int64], rows: int) -> Cells:
+    """In the rows of some places, int64 (k,), these bytes, in the others none."""
+    starts, lengths = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    starts[places], lengths[places] = strings.starts, strings.lengths
+    return pieces(ByteStrings(strings.buffer, starts, lengths))
+
+
 def raw(array: NDArray[np.generic]) -> Cells:
-    """The bytes of each example of a stacked array (m, *shape); m is at least 1."""
-    return Cells(np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1), None)
+    """The bytes of each example of a stacked array (m, *shape)."""
+    if not array.size:
+        return constant(b"", len(array))
+    return Cells(Kind.FIXED, np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8))
 
 
-def rows_of(columns: Sequence[Cells]) -> list[bytes]:
-    """Put columns side by side: m byte strings."""
-    content = np.concatenate([cells.content for cells in columns], axis=1)
-    rows, width = content.shape
-    if all(cells.length is None for cells in columns):
-        raw = content.tobytes()
-        return [raw[start : start + width] for start in range(0, rows * width, width)]
-    mask = np.empty(content.shape, np.bool_)
-    total = np.zeros(rows, np.int64)
-    at = 0
-    for cells in columns:
-        wide = cells.content.shape[1]
-        total += wide if cells.length is None else cells.length
-        mask[:, at : at + wide] = True if cells.length is None else np.arange(wide) < cells.length[:, None]
-        at += wide
-    raw = content[mask].tobytes()
-    ends = np.cumsum(total).tolist()
-    return [raw[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+def rows_of(columns: Sequence[Cells], rows: int) -> ByteStrings:
+    """Put columns of m rows side by side: m byte strings, one behind the other in one buffer."""
+    return put_together([(each.kind, each.content) for each in columns], rows)

@@ -8,7 +8,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streamsplit.core.records import DeadLetter, Headers, RawBatch
+import numpy as np
+from numpy.typing import NDArray
+
+from streamsplit.core.byte_strings import ByteStrings
+from streamsplit.core.headers import Headers, unpacked
+from streamsplit.core.records import DeadLetter, RawBatch
 
 PREFIX = "__connect.errors."
 
@@ -61,8 +66,15 @@ def record_size(key: bytes | None, value: bytes | None, headers: Headers | None)
     """Most bytes that a record, alone in its batch and not compressed, takes as Kafka counts `max.message.bytes`."""
     size = _BATCH_OVERHEAD + _RECORD_OVERHEAD + 3 * _LENGTH + len(key or b"") + len(value or b"")
     for name, content in headers or ():
-        size += 2 * _LENGTH + len(name.encode()) + len(content or b"")
+        size += 2 * _LENGTH + len(name.encode(errors="surrogateescape")) + len(content or b"")
     return size
+
+
+def size_bounds(keys: ByteStrings, values: ByteStrings, headers: ByteStrings) -> NDArray[np.int64]:
+    """For each of m records what its `record_size` is at most, and exactly where it has no headers: int64 (m,)."""
+    # A header is counted as ten bytes beside its name and value, and is packed with eight.
+    sizes: NDArray[np.int64] = record_size(None, None, None) + keys.sizes + values.sizes + 2 * headers.sizes
+    return sizes
 
 
 def dead_letter_record(batch: RawBatch, letter: DeadLetter, origin: Origin, limit: int) -> OutgoingRecord:
@@ -78,7 +90,7 @@ def dead_letter_record(batch: RawBatch, letter: DeadLetter, origin: Origin, limi
         The original with the headers of its error; by reference where that is larger than `limit`.
     """
     key, value = batch.keys[letter.row], batch.values[letter.row]
-    headers = tuple(batch.headers[letter.row] or ())
+    headers = tuple(unpacked(batch.headers[letter.row]))
     errors = _errors(batch, letter, origin)
     whole = OutgoingRecord(key, value, headers + errors)
     return whole if whole.size <= limit else _by_reference(batch, letter.row, errors, limit)
@@ -86,7 +98,7 @@ def dead_letter_record(batch: RawBatch, letter: DeadLetter, origin: Origin, limi
 
 def _by_reference(batch: RawBatch, row: int, errors: Headers, limit: int) -> OutgoingRecord:
     """Give up the value, then the headers, then the key, until the record fits."""
-    key, value, headers = batch.keys[row], batch.values[row], tuple(batch.headers[row] or ())
+    key, value, headers = batch.keys[row], batch.values[row], tuple(unpacked(batch.headers[row]))
     reference: dict[str, int | str] = {
         "partition": int(batch.partitions[row]),
         "offset": int(batch.offsets[row]),

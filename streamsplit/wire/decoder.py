@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.errors import DataError, UsageError
-from streamsplit.core.records import DeadLetter, RawBatch, RequestColumns, TensorSpec
+from streamsplit.core.records import Datatype, DeadLetter, RawBatch, RequestColumns, TensorSpec
+from streamsplit.core.text_tensor import Tensor, TextTensor
 from streamsplit.wire.framing import HEADER_BYTES, Frame, Framing, read_frame
 from streamsplit.wire.lanes import FEW
 from streamsplit.wire.lockstep import Lockstep, Part
@@ -107,9 +109,9 @@ class RequestDecoder:
             values = batch.values
         else:
             which = np.asarray(rows, np.int64)
-            values = [batch.values[row] for row in rows]
+            values = batch.values.at(which)
         # A group has one header, so none of its values is null.
-        return lockstep.decode(cast("Sequence[bytes]", values), which, batch.timestamps[which], frame.body)
+        return lockstep.decode(values, which, batch.timestamps[which], frame.body)
 
     def _reader(self, frame: Frame) -> AvroRequests:
         """The compiled reader of a schema; a schema that cannot be a request's is refused once and remembered."""
@@ -128,14 +130,14 @@ class RequestDecoder:
         return reader
 
 
-def _by_header(values: Sequence[bytes | None]) -> Iterable[tuple[bytes | None, Sequence[int]]]:
+def _by_header(values: ByteStrings) -> Iterable[tuple[bytes | None, Sequence[int]]]:
     """Rows of values that name the same schema; JSON values are one group."""
-    first = values[0] if values else None
-    if first is not None and first[:1] in _HEADER_OF:
-        width = _HEADER_OF[first[:1]]
-        heads = [None if value is None else value[:width] for value in values]
-        if heads.count(heads[0]) == len(heads):
-            return [(heads[0], range(len(heads)))]
+    first = values[0] if len(values) else None
+    width = 0 if first is None else _HEADER_OF.get(first[:1], 0)
+    if first is not None and width and (values.lengths >= width).all():
+        heads = np.lib.stride_tricks.sliding_window_view(values.buffer, width)[values.starts]
+        if (heads == heads[0]).all():
+            return [(first[:width], range(len(values)))]
     groups: dict[bytes | None, list[int]] = {}
     for row, value in enumerate(values):
         head = None if value is None else value[: _HEADER_OF.get(value[:1], 4)]
@@ -167,9 +169,11 @@ def _as_part(singles: list[Fitted], wanted: Wanted) -> Part:
     singles = sorted(singles, key=lambda fitted: fitted.row)
     return Part(
         np.array([fitted.row for fitted in singles], np.int64),
-        [fitted.id for fitted in singles],
+        ByteStrings.of([fitted.id for fitted in singles]),
         np.array([fitted.time for fitted in singles], np.int64),
-        tuple([fitted.attributes[index] for fitted in singles] for index in range(len(wanted.attributes))),
+        tuple(
+            ByteStrings.of([fitted.attributes[index] for fitted in singles]) for index in range(len(wanted.attributes))
+        ),
         tuple(
             _stacked(spec, [fitted.inputs[index] for fitted in singles])
             for index, spec in enumerate(wanted.signature_inputs)
@@ -177,25 +181,26 @@ def _as_part(singles: list[Fitted], wanted: Wanted) -> Part:
     )
 
 
-def _stacked(spec: TensorSpec, examples: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+def _stacked(spec: TensorSpec, examples: list[NDArray[np.generic]]) -> Tensor:
     array = np.empty((len(examples), *spec.shape), spec.datatype.numpy)
     for index, example in enumerate(examples):
         array[index] = example
-    return array
+    return TextTensor.of(array) if spec.datatype is Datatype.BYTES else array
+
+
+def _together(parts: Sequence[Tensor]) -> Tensor:
+    """The examples of one input, part behind part."""
+    texts = [each for each in parts if isinstance(each, TextTensor)]
+    return TextTensor.together(texts) if texts else np.concatenate(cast("Sequence[NDArray[Any]]", parts))
 
 
 def _sorted(parts: list[Part]) -> Part:
     rows = np.concatenate([part.rows for part in parts])
     order = np.argsort(rows, kind="stable")
-    index = order.tolist()
-    ids = [each for part in parts for each in part.ids]
-    columns = [
-        [each for column in group for each in column] for group in zip(*(p.attributes for p in parts), strict=True)
-    ]
     return Part(
         rows[order],
-        [ids[at] for at in index],
+        ByteStrings.together([part.ids for part in parts]).at(order),
         np.concatenate([part.times for part in parts])[order],
-        tuple([column[at] for at in index] for column in columns),
-        tuple(np.concatenate(group)[order] for group in zip(*(part.inputs for part in parts), strict=True)),
+        tuple(ByteStrings.together(columns).at(order) for columns in zip(*(p.attributes for p in parts), strict=True)),
+        tuple(_together(group)[order] for group in zip(*(part.inputs for part in parts), strict=True)),
     )

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.byte_strings import PADDING, ByteStrings
+
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-
-PADDING = 32
-"""Zeros behind the buffer: an integer may be read where the last record ends, and parked cursors stand there."""
 
 FEW = 12
 """Below this many records lockstep is slower than reading one after another."""
@@ -36,7 +35,8 @@ class Lanes:
     """Cursors into one buffer.
 
     Attributes:
-        buffer: uint8, the records' bytes and `PADDING` zeros.
+        buffer: uint8, what the records lie in, and `PADDING` zeros: an integer may be read where the last record ends,
+            and parked cursors stand there.
         words: The same bytes as unaligned little-endian uint64, one starting at every byte.
         pos: int64 (k,), the next byte of each record.
         end: int64 (k,), the first byte behind each record; `park` for a record that has left.
@@ -52,19 +52,18 @@ class Lanes:
     budget: Budget
 
     @classmethod
-    def over(cls, raw: bytes, lengths: Ints, header: int, rounds: int = 4096) -> "Lanes":
+    def over(cls, records: ByteStrings, header: int, rounds: int = 4096) -> "Lanes":
         """Put a cursor behind the `header` bytes of each record.
 
         Args:
-            raw: The records one after another, and `PADDING` zeros.
-            lengths: int64 (k,), bytes of each record; none is shorter than `header`.
+            records: k records, none of them null or shorter than `header`.
             header: Bytes to leave out at the start of each.
             rounds: Rounds of lockstep that all records may take together.
         """
-        buffer = np.frombuffer(raw, np.uint8)
+        buffer = records.buffer
         words = np.ndarray(len(buffer) - 7, "<u8", buffer, strides=(1,))
-        end = np.cumsum(lengths)
-        return cls(buffer, words, end - lengths + header, end, len(raw) - PADDING + 1, Budget(rounds))
+        end = records.starts + records.lengths
+        return cls(buffer, words, records.starts + header, end, len(buffer) - PADDING + 1, Budget(rounds))
 
     def __len__(self) -> int:
         """Number of records."""

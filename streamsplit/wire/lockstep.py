@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from streamsplit.core.byte_strings import NULL, ByteStrings
 from streamsplit.core.records import Datatype, TensorSpec
-from streamsplit.wire.lanes import PADDING, Ints, Lanes, Mask
+from streamsplit.core.text_tensor import Tensor
+from streamsplit.native.library import are_utf8
+from streamsplit.wire.lanes import Ints, Lanes, Mask
 from streamsplit.wire.patterns import Patterns
 from streamsplit.wire.request import Wanted
 from streamsplit.wire.requests_avro import AvroRequests
-from streamsplit.wire.tensors import example_bytes, is_utf8, misfits, stack, unpack_elements
+from streamsplit.wire.tensors import example_bytes, misfits, stack, unpack_elements
 from streamsplit.wire.walker import Column, Record, Spans
 
 ABSENT = -1
@@ -37,10 +39,10 @@ class Part:
     """
 
     rows: Ints
-    ids: list[bytes]
+    ids: ByteStrings
     times: Ints
-    attributes: tuple[list[bytes | None], ...]
-    inputs: tuple[NDArray[np.generic], ...]
+    attributes: tuple[ByteStrings, ...]
+    inputs: tuple[Tensor, ...]
 
 
 class Lockstep:
@@ -61,7 +63,7 @@ class Lockstep:
         )
         self._rank = 1 + max((len(spec.shape) for spec in wanted.signature_inputs), default=0)
 
-    def decode(self, values: Sequence[bytes], rows: Ints, timestamps: Ints, body: int) -> tuple[Part, Ints]:
+    def decode(self, values: ByteStrings, rows: Ints, timestamps: Ints, body: int) -> tuple[Part, Ints]:
         """Decode a batch.
 
         Args:
@@ -73,8 +75,7 @@ class Lockstep:
         Returns:
             The requests that fit, and int64 indices (into `values`) of those left to the slow way.
         """
-        raw = b"".join((*values, bytes(PADDING)))
-        lanes = Lanes.over(raw, np.fromiter(map(len, values), np.int64, len(values)), body)
+        lanes = Lanes.over(values, body)
         fields: dict[str, Column] = {}
         for name, node in self._fields:
             if name == _TENSORS:
@@ -82,19 +83,18 @@ class Lockstep:
             else:
                 fields[name] = node.walk(lanes)
         fits &= lanes.finished
-        inputs = [_gather(lanes, raw, each, where, fits) for each, where in zip(self._inputs, starts, strict=True)]
-        ids = _texts(raw, _spans(fields["id"]), fits)
-        attributes = self._find(lanes, raw, fields.get("attributes"), fits)
+        inputs = [_gather(lanes, each, where, fits) for each, where in zip(self._inputs, starts, strict=True)]
+        ids = _texts(lanes, _spans(fields["id"]), fits)
+        attributes = self._find(lanes, fields.get("attributes"), fits)
         times = self._times(fields.get("time"), timestamps)
         kept = np.flatnonzero(fits)
         if kept.size == len(values):
             return Part(rows, ids, times, tuple(attributes), tuple(inputs)), kept[:0]
-        chosen = kept.tolist()
         part = Part(
             rows[kept],
-            [ids[i] for i in chosen],
+            ids.at(kept),
             times[kept],
-            tuple([column[i] for i in chosen] for column in attributes),
+            tuple(column.at(kept) for column in attributes),
             tuple(array[kept] for array in inputs),
         )
         return part, np.flatnonzero(~fits)
@@ -127,10 +127,10 @@ class Lockstep:
             fits &= where.start != ABSENT
         return found, fits
 
-    def _find(self, lanes: Lanes, raw: bytes, entries: Column, fits: Mask) -> list[list[bytes | None]]:
+    def _find(self, lanes: Lanes, entries: Column, fits: Mask) -> list[ByteStrings]:
         """The wanted attributes; of a key that is there twice the last counts."""
         assert entries is None or isinstance(entries, list)
-        columns: list[list[bytes | None]] = []
+        columns = []
         for name in self._attributes:
             found = Spans(np.full(len(lanes), ABSENT), np.zeros(len(lanes), np.int64))
             for some in entries or ():
@@ -138,10 +138,7 @@ class Lockstep:
                 hit = equal(lanes, some.keys, name)
                 value = _spans(some.column)
                 found.start[some.which[hit]], found.length[some.which[hit]] = value.start[hit], value.length[hit]
-            texts: list[bytes | None] = list(_texts(raw, found, fits))
-            for index in np.flatnonzero(found.start == ABSENT).tolist():
-                texts[index] = None
-            columns.append(texts)
+            columns.append(_texts(lanes, found, fits))
         return columns
 
     def _times(self, column: Column, timestamps: Ints) -> Ints:
@@ -208,20 +205,22 @@ def _spans(column: Column) -> Spans:
     return column
 
 
-def _texts(raw: bytes, spans: Spans, fits: Mask) -> list[bytes]:
-    """The spans' bytes; requests whose bytes are not UTF-8 do not fit."""
-    ends = spans.start + spans.length
-    texts = [raw[start:end] for start, end in zip(spans.start.tolist(), ends.tolist(), strict=True)]
-    if not b"".join(texts).isascii():
-        fits &= np.fromiter(map(is_utf8, texts), np.bool_, len(texts))
+def _texts(lanes: Lanes, spans: Spans, fits: Mask) -> ByteStrings:
+    """The spans' bytes, null where a span is absent; requests whose bytes are not UTF-8 do not fit.
+
+    What did not fit before has no text: its span may be anywhere.
+    """
+    there = fits & (spans.start != ABSENT)
+    texts = ByteStrings(lanes.buffer, np.where(there, spans.start, 0), np.where(there, spans.length, NULL))
+    fits &= are_utf8(texts)
     return texts
 
 
-def _gather(lanes: Lanes, raw: bytes, expected: _Expected, where: Spans, fits: Mask) -> NDArray[np.generic]:
+def _gather(lanes: Lanes, expected: _Expected, where: Spans, fits: Mask) -> Tensor:
     """Stack one input of all requests; those that do not fit, now or before, hold anything."""
     spec = expected.spec
     if spec.datatype is Datatype.BYTES:
-        return unpack_elements(spec, raw, where.start, where.length, fits)
+        return unpack_elements(spec, lanes.buffer, where.start, where.length, fits)
     if fits.all():
         stacked = stack(spec, lanes.buffer, where.start)
         bad = misfits(spec, stacked)

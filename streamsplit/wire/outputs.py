@@ -1,26 +1,21 @@
 """Encodes predictions as records of `output`, and reads them back."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.records import Datatype, Outcome, Predictions, RawBatch, RequestColumns, TensorSpec
-from streamsplit.wire.columns import Cells, LengthTable, coded, constant, integers, raw, rows_of, text, varint
+from streamsplit.wire.columns import Cells, coded, constant, integers, raw, rows_of, text, texts, varint
 from streamsplit.wire.provenance import Provenance
 from streamsplit.wire.reader import RecordReader
 from streamsplit.wire.request import WrittenTensor
 from streamsplit.wire.schemas import SchemaStore
 from streamsplit.wire.tensors import data_column, example_bytes
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 _SYMBOLS = list(Datatype)
 _OUTCOMES = len(Outcome)
-_NARROW = 128
-"""Bytes of data up to which it is quicker to move them with their neighbours, byte by byte, than as a piece each."""
 
 
 class OutputEncoder:
@@ -28,12 +23,11 @@ class OutputEncoder:
 
     def __init__(self, header: bytes) -> None:
         """Start every value with `header` (`Schema.header`, or `confluent_header`)."""
-        self._heads = LengthTable(header)
-        self._lengths = LengthTable()
+        self._header = header
 
     def encode(
         self, batch: RawBatch, requests: RequestColumns, predictions: Predictions, provenance: Provenance
-    ) -> list[bytes]:
+    ) -> ByteStrings:
         """Encode the answers of a batch.
 
         Args:
@@ -46,27 +40,21 @@ class OutputEncoder:
             A framed value for each request that an arm answered (`served_by` >= 0), in the order of `requests`.
         """
         served = np.flatnonzero(predictions.served_by >= 0)
-        if not served.size:
-            return []
-        everyone = served.size == len(requests)
-        ids = requests.ids if everyone else [requests.ids[row] for row in served.tolist()]
-        rows = requests.rows if everyone else requests.rows[served]
-        parts: list[Iterable[bytes]] = [self._heads.of(ids), ids]
-        cells = [_segments(predictions.served_by[served], predictions.outcomes[served], provenance)]
+        rows, count = requests.rows[served], len(served)
+        cells = [
+            constant(self._header, count),
+            texts(requests.ids.at(served)),
+            _segments(predictions.served_by[served], predictions.outcomes[served], provenance),
+        ]
+        everyone = count == len(requests)
         for index, spec in enumerate(provenance.outputs):
             array = predictions.outputs[spec.name] if everyone else predictions.outputs[spec.name][served]
             if index:
-                cells.append(constant(_tensor_head(spec), len(rows)))
-            if spec.datatype is not Datatype.BYTES and example_bytes(spec) <= _NARROW:
-                cells.append(raw(array))
-                continue
-            data = data_column(array)
-            lengths = [self._lengths.of(data)] if spec.datatype is Datatype.BYTES else []
-            parts += [rows_of(cells), *lengths, data]
-            cells = []
-        cells += [constant(b"\0", len(rows)), integers(batch.partitions[rows]), integers(batch.offsets[rows])]
-        parts.append(rows_of(cells))
-        return list(map(b"".join, zip(*parts, strict=True)))
+                cells.append(constant(_tensor_head(spec), count))
+            plain = spec.datatype is not Datatype.BYTES
+            cells.append(raw(array) if plain else texts(ByteStrings.of(data_column(array))))
+        cells += [constant(b"\0", count), integers(batch.partitions[rows]), integers(batch.offsets[rows])]
+        return rows_of(cells, count)
 
 
 def _segments(served_by: NDArray[np.int8], outcomes: NDArray[np.int8], provenance: Provenance) -> Cells:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Collection
 from typing import Any, cast
 
 import fastavro
@@ -27,11 +28,14 @@ _BROKEN = (
 class RecordReader:
     """Reads records of one packaged schema, resolved from whatever version of it wrote them."""
 
-    def __init__(self, store: SchemaStore, schema: str) -> None:
-        """Look up writers' schemas in `store` and resolve them to the packaged `schema`."""
+    def __init__(self, store: SchemaStore, schema: str, fields: Collection[str] | None = None) -> None:
+        """Look up writers' schemas in `store` and resolve them to the packaged `schema`, or to some fields of it."""
         self._store = store
         self._schema = schema
-        self._reader = fastavro.parse_schema(plain(packaged(schema).definition), _force=True)
+        definition = plain(packaged(schema).definition)
+        if fields is not None:
+            definition = {**definition, "fields": [each for each in definition["fields"] if each["name"] in fields]}
+        self._reader = fastavro.parse_schema(definition, _force=True)
         self._writers: dict[Frame, Any] = {}
 
     def read(self, value: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import streamsplit
 from streamsplit.core.errors import DataError, UsageError
 from streamsplit.wire.framing import Frame, Framing, single_object_header
 
-PACKAGED = ("request", "output", "audit", "summary", "command")
+PACKAGED = ("request", "output", "audit", "summary", "decision", "command", "judge_state")
 """The schemas that ship with the package."""
 
 

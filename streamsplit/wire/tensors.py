@@ -6,8 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.errors import DataError
 from streamsplit.core.records import Datatype, TensorSpec
+from streamsplit.core.text_tensor import TextTensor
+from streamsplit.native.library import are_utf8
 
 Bytes = NDArray[np.uint8]
 _LENGTH = struct.Struct("<I")
@@ -94,23 +97,23 @@ def _read_elements(spec: TensorSpec, data: bytes) -> list[bytes]:
 
 
 def unpack_elements(
-    spec: TensorSpec, raw: bytes, starts: NDArray[np.int64], lengths: NDArray[np.int64], fits: NDArray[np.bool_]
-) -> NDArray[np.object_]:
+    spec: TensorSpec, buffer: Bytes, starts: NDArray[np.int64], lengths: NDArray[np.int64], fits: NDArray[np.bool_]
+) -> TextTensor:
     """Unpack a tensor of BYTES of many records.
 
     Args:
         spec: What the records hold.
-        raw: The records' bytes.
+        buffer: uint8, what the records lie in, and `PADDING` zeros.
         starts: int64 (k,), where each record's data starts.
         lengths: int64 (k,), its bytes.
         fits: bool (k,), the records to unpack; set to False for those that do not hold such a tensor.
 
     Returns:
-        Object array (k, *spec.shape); rows that do not fit are meaningless.
+        The k examples; those that do not fit are meaningless.
     """
     # Each element takes the bytes of its length at least, so what is kept here is bounded by the records' own bytes.
     rows = np.flatnonzero(fits & (lengths >= _LENGTH.size * spec.elements))
-    heads = np.lib.stride_tricks.sliding_window_view(np.frombuffer(raw, np.uint8), _LENGTH.size)
+    heads = np.lib.stride_tricks.sliding_window_view(buffer, _LENGTH.size)
     last = len(heads) - 1
     cursor, ends = starts[rows], starts[rows] + lengths[rows]
     good = np.ones(len(rows), np.bool_)
@@ -123,21 +126,12 @@ def unpack_elements(
         cursor = np.where(good, behind, 0)
     good &= cursor == ends
     fits[:] = False
-    fits[rows[good]] = True
-    return _slices(raw, bounds[:, :, good], rows[good], fits).reshape(len(starts), *spec.shape)
-
-
-def _slices(
-    raw: bytes, bounds: NDArray[np.int64], rows: NDArray[np.int64], fits: NDArray[np.bool_]
-) -> NDArray[np.object_]:
-    """The elements (k, elements); those of `rows` lie between bounds (elements, 2, rows). A text is checked once."""
-    column = np.empty((len(fits), len(bounds)), dtype=object)
-    for index, (first, behind) in enumerate(bounds):
-        texts = [raw[start:end] for start, end in zip(first.tolist(), behind.tolist(), strict=True)]
-        column[rows, index] = texts
-        if broken := {text for text in set(texts) if not is_utf8(text)}:
-            fits[rows[[text in broken for text in texts]]] = False
-    return column
+    firsts, behinds = bounds[:, 0, good].T, bounds[:, 1, good].T
+    texts = ByteStrings(buffer, firsts.reshape(-1), (behinds - firsts).reshape(-1))
+    fits[rows[good]] = are_utf8(texts).reshape(firsts.shape).all(axis=1)
+    where = np.zeros((2, len(starts), spec.elements), np.int64)
+    where[0, rows[good]], where[1, rows[good]] = firsts, behinds - firsts
+    return TextTensor(ByteStrings(buffer, where[0].reshape(-1), where[1].reshape(-1)), spec.shape)
 
 
 def is_utf8(text: bytes) -> bool:
