@@ -13,6 +13,7 @@ from streamsplit.core.findings import Findings, nearest, show
 from streamsplit.core.fold_apply import apply_file
 from streamsplit.core.ramp import Stop, following, resumed
 from streamsplit.core.rollout import Phase, State
+from streamsplit.core.stays import entered
 from streamsplit.core.weights import read_weights
 
 _PAYLOAD: Mapping[Kind, tuple[str, ...]] = {
@@ -42,7 +43,8 @@ def apply(state: State, offset: int, command: Command | Malformed) -> State | Re
     result = _fold(state, offset, command)
     if isinstance(result, Refusal):
         return result
-    return replace(result, revision=offset, command_ids=state.command_ids | {command.command_id})
+    moved = replace(result, revision=offset, command_ids=state.command_ids | {command.command_id})
+    return entered(state, moved)
 
 
 def next_command(state: State, *, full: bool = False) -> Kind | Refusal:

@@ -1,14 +1,79 @@
 """What one transaction adds to each window of the requests that were mirrored, per candidate: small, additive."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
+from streamsplit.core.merging import merged, nothing
 
-from streamsplit.core.ranks import ranks
-from streamsplit.core.records import AGREES, DIFFERS, Outcome, Predictions, Reflection, Routing
-from streamsplit.core.windows import by_label, windows_of
+SCORE_STEPS = 1000
+"""Steps of equal width between the points of [-1, 1] at which pairs of scores are counted."""
+
+SCORE_PARTS = 1000
+"""What one pair counts, dealt to the two points around it."""
+
+SCORE_UNIT = 10**9
+"""What a score of 1, brought to [0, 1], adds to a sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePairs:
+    """Scores of mirrored requests beside each other; `+` merges.
+
+    Scores are clipped to the score guard's range and brought to [0, 1]. In each direction that the guard looks at, D of
+    a pair over its scale (`evidence/margin.py`) lies in [-1, 1], where point k stands at `2k / SCORE_STEPS - 1`. A pair
+    counts `SCORE_PARTS` parts: those of the point above it are its distance from the point below in `SCORE_PARTS`-th of
+    a step, rounded, and the point below has the rest. So the mean of what it counts is D.
+
+    Attributes:
+        scored: Requests to which both arms gave a score.
+        clipped: Those of them in which the candidate's lay outside the range.
+        unscored: Requests to which one arm alone gave a score, though both were asked.
+        control: Sum of control's scores over `scored`, in `SCORE_UNIT`-th.
+        candidate: Of the candidate's.
+        squares: Of the squares of control's.
+        drop: Point → parts, of `scored`; only points that have some. Empty where the guard does not look at a drop.
+        rise: The same of a rise.
+        drop_unscored: Point → parts, of `unscored`, where a missing score is 0.
+        rise_unscored: The same of a rise, where it is 1.
+    """
+
+    scored: int = 0
+    clipped: int = 0
+    unscored: int = 0
+    control: int = 0
+    candidate: int = 0
+    squares: int = 0
+    drop: Mapping[int, int] = field(default_factory=nothing)
+    rise: Mapping[int, int] = field(default_factory=nothing)
+    drop_unscored: Mapping[int, int] = field(default_factory=nothing)
+    rise_unscored: Mapping[int, int] = field(default_factory=nothing)
+
+    def __len__(self) -> int:
+        """How many numbers of parts it has."""
+        return len(self.drop) + len(self.rise) + len(self.drop_unscored) + len(self.rise_unscored)
+
+    def without_points(self) -> "ScorePairs":
+        """The sums alone."""
+        return ScorePairs(self.scored, self.clipped, self.unscored, self.control, self.candidate, self.squares)
+
+    def __add__(self, other: "ScorePairs") -> "ScorePairs":
+        """The counts of both."""
+        return ScorePairs(
+            scored=self.scored + other.scored,
+            clipped=self.clipped + other.clipped,
+            unscored=self.unscored + other.unscored,
+            control=self.control + other.control,
+            candidate=self.candidate + other.candidate,
+            squares=self.squares + other.squares,
+            drop=merged(self.drop, other.drop),
+            rise=merged(self.rise, other.rise),
+            drop_unscored=merged(self.drop_unscored, other.drop_unscored),
+            rise_unscored=merged(self.rise_unscored, other.rise_unscored),
+        )
+
+
+NO_SCORES = ScorePairs()
+"""Nothing was scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +92,9 @@ class MirrorCounts:
         control_failed: The same, of those requests alone that control could not answer.
         agree: Requests where every label that the candidate gave was control's.
         differ: Requests where one was not.
+        scores: The score guard's number of both arms.
+        fallen: The candidate answered none of them because its process fell: no request is to blame, and they are no
+            pairs.
     """
 
     start: int
@@ -37,61 +105,5 @@ class MirrorCounts:
     control_failed: Mapping[str, int]
     agree: int
     differ: int
-
-
-def count_mirrored(
-    window_ms: int, times: NDArray[np.int64], routing: Routing, predictions: Predictions, arm_names: tuple[str, ...]
-) -> tuple[MirrorCounts, ...]:
-    """Count the mirrored requests of a batch by candidate, window and rule.
-
-    Args:
-        window_ms: Length of a window in milliseconds; positive.
-        times: int64 (m,), request times in milliseconds since the epoch; any int64.
-        routing: The rules.
-        predictions: How the requests ended, the mirrored ones too.
-        arm_names: Names of the arms, control first.
-
-    Returns:
-        The counts; none where nothing is mirrored. Windows are those of `windows_of`.
-    """
-    if predictions.mirrored is None:
-        return ()
-    starts = windows_of(window_ms, times) * window_ms
-    failed = predictions.outcomes == Outcome.DEAD_LETTER
-    return tuple(
-        counts
-        for arm, reflection in predictions.mirrored.items()
-        for counts in _of_arm(
-            arm_names[arm], starts[reflection.rows], routing.rules[reflection.rows], failed[reflection.rows], reflection
-        )
-    )
-
-
-def _of_arm(
-    name: str,
-    starts: NDArray[np.int64],
-    rules: NDArray[np.int16],
-    failed: NDArray[np.bool_],
-    reflection: Reflection,
-) -> Iterator[MirrorCounts]:
-    distinct, window = ranks(starts)
-    most, kinds = int(rules.max()) + 2, len(Outcome)
-    groups, group = ranks(window * most + (rules + 1))
-    cells, count = group * kinds + reflection.outcomes, len(groups)
-    outcomes, unserved = (
-        np.bincount(chosen, minlength=count * kinds).reshape(count, kinds).tolist() for chosen in (cells, cells[failed])
-    )
-    agree, differ = (
-        np.bincount(group[reflection.agrees == code], minlength=count).tolist() for code in (AGREES, DIFFERS)
-    )
-    for at, key in enumerate(groups.tolist()):
-        yield MirrorCounts(
-            start=int(distinct[key // most]),
-            rule=key % most - 1,
-            arm=name,
-            requests=sum(outcomes[at]),
-            outcomes=by_label(outcomes[at]),
-            control_failed=by_label(unserved[at]),
-            agree=agree[at],
-            differ=differ[at],
-        )
+    scores: ScorePairs = NO_SCORES
+    fallen: bool = False

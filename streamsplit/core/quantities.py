@@ -1,22 +1,28 @@
-"""Percentages, relative weights, durations and sizes as people write them, read without loss."""
+"""Percentages, relative weights, durations and sizes as people write them, read without loss, and said to people."""
 
 import math
 import re
+from datetime import UTC, datetime
 from fractions import Fraction
 
 from streamsplit.core.findings import show
 from streamsplit.core.rollout import WHOLE
 
 PERCENT = "a percentage from 0 to 100, such as `25`, `0.01` or `12.5%`"
+SHARE = "a percentage with its sign, such as `0.1%` or `20%`"
 DURATION = "a duration such as `200ms`, `60s`, `5m` or `2h`"
 SIZE = "a size such as `512MiB` or `1GiB`"
 
 _PERCENT = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})? ?%?", re.ASCII)
+_SHARE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?) ?%", re.ASCII)
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(B|kB|KB|KiB|MB|MiB|GB|GiB|TB|TiB)", re.ASCII)
 _RELATIVE = re.compile(r"[0-9]{1,6}( ?: ?[0-9]{1,6})+", re.ASCII)
 
 _SECONDS = {"ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600), "d": Fraction(86400)}
+_DAY = 86_400.0
+_SPOKEN = ((90.0, "s", 1.0), (5_400.0, "min", 60.0), (2 * _DAY, "h", 3600.0))
+"""Below so many seconds a duration is said in that unit, which has so many seconds."""
 _BYTES = {
     "B": 1,
     "kB": 10**3,
@@ -78,6 +84,23 @@ def _percent_fraction(value: object) -> Fraction:
     return Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
 
 
+def share(value: object) -> float:
+    """Reads a percentage with its sign as a share: `0.1%` is 0.001, however fine.
+
+    The sign is asked for because 0.1 without it could be either.
+
+    Raises:
+        QuantityError: Not a percentage with a sign, or outside 0..100.
+    """
+    found = _SHARE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise QuantityError(f"{show(value)} is no percentage with its sign", SHARE)
+    part = Fraction(found[1]) / 100
+    if part > 1:
+        raise QuantityError(f"{show(value)} is outside 0 to 100 %", SHARE)
+    return float(part)
+
+
 def percent_text(points: int) -> str:
     """Basis points as people read them: `25 %`, `0.01 %`."""
     whole, rest = divmod(points, 100)
@@ -123,6 +146,22 @@ def duration(value: object) -> float:
     if found is None:
         raise QuantityError(f"{show(value)} is no duration", DURATION)
     return float(Fraction(found[1]) * _SECONDS[found[2]])
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as people say them, to two digits: `45 s`, `12 min`, `3.4 h`, `5 days`."""
+    for longest, unit, length in _SPOKEN:
+        if seconds < longest:
+            return f"{float(f'{seconds / length:.2g}'):g} {unit}"
+    return f"{float(f'{seconds / _DAY:.2g}'):,.0f} days" if math.isfinite(seconds) else "for ever"
+
+
+def moment_text(milliseconds: int) -> str:
+    """Milliseconds since the epoch as ISO 8601 in UTC; the number where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{milliseconds} ms"
 
 
 def size(value: object) -> int:

@@ -6,19 +6,21 @@ of records that were consumed, `m` the number of those that could be decoded.
 
 import enum
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from streamsplit.core.byte_strings import ByteStrings
+from streamsplit.core.text_tensor import Tensor
 
 CONTROL = 0
 """Index of control among the arms; candidates follow in the order of the rollout file."""
 
 NOBODY = -1
 """`served_by` of a request that no arm could serve."""
-
-Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Outcome(enum.IntEnum):
@@ -118,18 +120,18 @@ class RawBatch:
 
     Attributes:
         epoch: The lane's epoch when it was consumed; a batch of an older epoch is never committed.
-        values: n record values; None is a tombstone.
+        values: n record values; a null is a tombstone.
         keys: n record keys.
-        headers: n header lists, or None where a record has none.
+        headers: n packed lists of headers (`headers.py`), null where a record has none.
         partitions: int32 (n,).
         offsets: int64 (n,); ascending within a partition.
         timestamps: int64 (n,), milliseconds since the epoch; the record's timestamp.
     """
 
     epoch: int
-    values: Sequence[bytes | None]
-    keys: Sequence[bytes | None]
-    headers: Sequence[Headers | None]
+    values: ByteStrings
+    keys: ByteStrings
+    headers: ByteStrings
     partitions: NDArray[np.int32]
     offsets: NDArray[np.int64]
     timestamps: NDArray[np.int64]
@@ -147,16 +149,16 @@ class RequestColumns:
         rows: int64 (m,), ascending: the index in the `RawBatch` of each decoded request.
         ids: m request ids, UTF-8.
         times: int64 (m,), milliseconds since the epoch; the record's timestamp where the request names none.
-        attributes: For each wanted attribute m values in UTF-8, None where the request lacks it.
+        attributes: For each wanted attribute m values in UTF-8, null where the request lacks it.
         inputs: For each input of the signature an array (m, *shape) of its dtype, C-contiguous and little-endian;
-            BYTES are object arrays of `bytes` that are valid UTF-8.
+            BYTES are texts that are valid UTF-8.
     """
 
     rows: NDArray[np.int64]
-    ids: Sequence[bytes]
+    ids: ByteStrings
     times: NDArray[np.int64]
-    attributes: Mapping[str, Sequence[bytes | None]]
-    inputs: Mapping[str, NDArray[np.generic]]
+    attributes: Mapping[str, ByteStrings]
+    inputs: Mapping[str, Tensor]
 
     def __len__(self) -> int:
         """Number of decoded requests (m)."""
@@ -164,12 +166,11 @@ class RequestColumns:
 
     def at(self, positions: NDArray[np.int64]) -> "RequestColumns":
         """The requests at these positions (int64 (k,), ascending) alone."""
-        chosen = positions.tolist()
         return RequestColumns(
             rows=self.rows[positions],
-            ids=[self.ids[position] for position in chosen],
+            ids=self.ids.at(positions),
             times=self.times[positions],
-            attributes={name: [column[at] for at in chosen] for name, column in self.attributes.items()},
+            attributes={name: column.at(positions) for name, column in self.attributes.items()},
             inputs={name: array[positions] for name, array in self.inputs.items()},
         )
 
@@ -194,7 +195,7 @@ class Routing:
     """Which arm each request of a batch is assigned to.
 
     Attributes:
-        units: m units (the bytes that were hashed), None where the request has none.
+        units: m units (the bytes that were hashed), null where the request has none.
         buckets: int16 (m,), 0..9999; -1 without a unit.
         rules: int16 (m,), index of the matching rule; -1 is the default route.
         arms: int8 (m,), index of the assigned arm; 0 is control.
@@ -202,11 +203,30 @@ class Routing:
             only candidates that have some. None where there is none.
     """
 
-    units: Sequence[bytes | None]
+    units: ByteStrings
     buckets: NDArray[np.int16]
     rules: NDArray[np.int16]
     arms: NDArray[np.int8]
     mirrors: Mapping[int, NDArray[np.int64]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """As many rows through control and through a candidate, each in one run.
+
+    Attributes:
+        rows: How many.
+        control_micros: Wall time of control's run, in microseconds.
+        candidate_micros: Of the candidate's; of one that was not finished in time what it was given.
+        control_over: Whether control was not finished in time.
+        candidate_over: Whether the candidate was not.
+    """
+
+    rows: int
+    control_micros: int
+    candidate_micros: int
+    control_over: bool = False
+    candidate_over: bool = False
 
 
 UNKNOWN, DIFFERS, AGREES = -1, 0, 1
@@ -224,12 +244,22 @@ class Reflection:
             what it was given; 0 where none is known.
         agrees: int8 (k,), AGREES where both arms answered and every output that is a label (an integer, a truth value
             or a text) is control's, DIFFERS where one is not; UNKNOWN without labels, and where one arm did not answer.
+        timing: The first runs of both arms, where they had as many rows or the candidate was late; else None.
+        scores: float64 (k,), the score guards' number of each answer that passes its checks, NaN for none; None where
+            nobody asked.
+        fallen: It answered none of them because its process was not there for them: it fell at them (crash, time-out,
+            killed), or at requests of its own before.
+        ran: Whether it fell by its own fault, if it finished or fell so; None where that is not known.
     """
 
     rows: NDArray[np.int64]
     outcomes: NDArray[np.int8]
     micros: NDArray[np.int64]
     agrees: NDArray[np.int8]
+    timing: Timing | None = None
+    scores: NDArray[np.float64] | None = None
+    fallen: bool = False
+    ran: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +274,11 @@ class Predictions:
             meaningless. BYTES are object arrays of `bytes`.
         reasons: For rows that an arm failed, why, for a person.
         mirrored: Index of a candidate → how it fared with the requests mirrored to it; None where nothing is mirrored.
+        fallen: Indices of the candidates that answered none of their own requests because they were not there for them:
+            fallen (crash, time-out), not asked (open breaker, not loaded, stale).
+        ran: Index of a candidate → whether it fell by its own fault; only those that were handed requests of their own,
+            and finished or fell so.
+        control_fell: Whether control's process fell by its own fault at any of the requests.
     """
 
     served_by: NDArray[np.int8]
@@ -252,3 +287,6 @@ class Predictions:
     outputs: Mapping[str, NDArray[np.generic]]
     reasons: Mapping[int, str]
     mirrored: Mapping[int, Reflection] | None = None
+    fallen: frozenset[int] = frozenset()
+    ran: Mapping[int, bool] = field(default_factory=lambda: MappingProxyType({}))
+    control_fell: bool = False

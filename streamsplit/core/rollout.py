@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from streamsplit.core.guards import JudgeSettings
+
 WHOLE = 10_000
 """All requests, in basis points."""
 
@@ -96,6 +98,11 @@ class Unit:
 
     kind: UnitKind
     attribute: str | None = None
+
+    @property
+    def sticky(self) -> bool:
+        """Whether a unit has many requests, which hang together: its first one in a stay is what counts."""
+        return self.kind is not UnitKind.ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +201,8 @@ class Rollout:
         steps: The ramp of the default route; empty for plain serving.
         limits: What a candidate may use.
         checks: Output name → condition.
-        window_seconds: Length of a window.
-        mode: `auto` or `advise`.
+        judge: How it is judged.
+        mode: `auto` or `advise`; with `advise` the judge writes decisions and no commands.
         digest: sha256 of the canonical JSON of the file and the models' digests.
     """
 
@@ -207,7 +214,7 @@ class Rollout:
     steps: tuple[Step, ...] = ()
     limits: Limits = Limits()
     checks: Mapping[str, Check] = field(default_factory=lambda: MappingProxyType({}))
-    window_seconds: float = 5.0
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
     mode: str = "auto"
     digest: str = ""
 
@@ -228,6 +235,9 @@ class State:
         weights: Basis points of each candidate on the default route: all 0 while Preparing, empty while no rollout is
             active, so that there is always one for each of `arms` after control.
         by_hand: True from `set_weight` until the ramp goes on: the weights are not those of the present step.
+        stay: Revision that began the present stay: the same step with the same weights. -1 while nothing is split.
+        exposed: Basis points: on the default route, units whose bucket is below were a candidate's at an earlier stay
+            of this rollout. None at its first stay, before which no rule had given anybody to a candidate either.
         rolled_back: Digests of rollouts that were aborted, with the number of attempts.
         accepted_losses: Request partition → offset up to which an operator accepted a range lost to retention.
         command_ids: Ids of all commands accepted so far.
@@ -244,6 +254,8 @@ class State:
     step: int = -1
     weights: tuple[int, ...] = ()
     by_hand: bool = False
+    stay: int = -1
+    exposed: int | None = None
     rolled_back: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     accepted_losses: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     command_ids: frozenset[str] = frozenset()

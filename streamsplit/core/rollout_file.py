@@ -1,7 +1,7 @@
 """The contents of a rollout file, read into a `Rollout` (docs/design.md section 12).
 
-The whole grammar is known. A part of it that is not built yet is refused by name, and what is accepted although
-nobody acts on it yet is told by `notes`; nothing is ignored. `rollout.schema.json` says the same to editors, coarser.
+The whole grammar is known. A part of it that is not built yet is refused by name; nothing is ignored, and what a valid
+file says to no effect is told by `notes`. `rollout.schema.json` says the same to editors, coarser.
 """
 
 import hashlib
@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from streamsplit.core.findings import Finding, Findings, Path, is_list, is_utf8
+from streamsplit.core.findings import Finding, Findings, Path, is_list, is_utf8, nearest, show
+from streamsplit.core.guards import JudgeSettings
 from streamsplit.core.rollout import WHOLE, Arm, Chain, Limits, ModelRef, Rollout, Rule, Step, Unit, UnitKind
+from streamsplit.core.rollout_judge import read_judge
 from streamsplit.core.rollout_limits import read_checks, read_limits
 from streamsplit.core.rollout_routes import Routes, read_routes
-from streamsplit.core.rollout_steps import NOT_BUILT, read_steps
+from streamsplit.core.rollout_steps import read_steps
 
 FIELDS = ("rollout", "salt", "arms", "unit", "routes", "steps", "mode", "judge", "limits", "checks")
+MODES = ("auto", "advise")
 MOST_CANDIDATES = 100
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
@@ -27,45 +30,37 @@ _NAME_EXPECTED = "letters, digits, `.`, `_` and `-`, at most 100, as text (put n
 _CHAIN_EXPECTED = "a model `name@version`, or a chain such as `[encode@1, delay@2]`"
 
 
-def parse(spec: object, models: Mapping[str, str]) -> Rollout | tuple[Finding, ...]:
+def parse(spec: object, models: Mapping[str, str] | None) -> Rollout | tuple[Finding, ...]:
     """Reads the contents of a rollout file.
 
     Args:
         spec: What the YAML or JSON of the file says.
-        models: `name@version` → sha256 of its ONNX file, at least for the models that the file names.
+        models: `name@version` → sha256 of its ONNX file, at least for the models that the file names; None to read the
+            file by itself, without pinning them.
 
     Returns:
         The rollout, or everything that is wrong with the file. Never raises.
     """
-    return _read(spec, models)
+    found = Findings()
+    fields = found.mapping(spec, (), FIELDS, "a mapping with `rollout` and `arms`")
+    if not fields:
+        return found.all() or (Finding((), "the file is empty", "`rollout` and `arms`"),)
+    rollout = _read(found, fields, models)
+    return found.all() if found else rollout
 
 
 def check(spec: object) -> tuple[Finding, ...]:
     """Everything that is wrong with a file by itself, without the models; empty where nothing is."""
-    result = _read(spec, None)
+    result = parse(spec, None)
     return () if isinstance(result, Rollout) else result
 
 
 def notes(spec: Mapping[str, object]) -> tuple[Finding, ...]:
-    """What a valid file says to no effect: steps are walked by hand, with `streamsplit promote`."""
+    """What a valid file says to no effect: mirrors of routes and steps that leave control nothing to mirror."""
     found = Findings()
-    by_hand = "is accepted, but nobody acts on it yet: steps are walked by hand, with `streamsplit promote`"
-    if "mode" in spec:
-        found.add(("mode",), by_hand)
-    steps = spec.get("steps")
-    for index, step in enumerate(steps if is_list(steps) else ()):
-        for name in ("for", "requests", "advance"):
-            if isinstance(step, Mapping) and name in step:
-                found.add(("steps", index, name), by_hand)
-    _note_mirrors(found, spec)
-    return found.all()
-
-
-def _note_mirrors(found: Findings, spec: Mapping[str, object]) -> None:
-    """Mirrors of routes and steps that leave control nothing to mirror."""
-    rollout = _read(spec, None)
+    rollout = parse(spec, None)
     if not isinstance(rollout, Rollout):
-        return
+        return ()
     conditional = [index for index, route in enumerate(_entries(spec, "routes")) if "when" in route]
     steps = list(_entries(spec, "steps"))
     parts: list[tuple[Path, Rule | Step]] = [
@@ -75,6 +70,7 @@ def _note_mirrors(found: Findings, spec: Mapping[str, object]) -> None:
     for path, part in parts:
         if part.mirror is not None and sum(part.weights) == WHOLE:
             found.add((*path, "mirror"), "mirrors nothing: only what control answers is mirrored, and that is 0 % here")
+    return found.all()
 
 
 def _entries(spec: Mapping[str, object], name: str) -> Iterator[Mapping[str, object]]:
@@ -83,27 +79,26 @@ def _entries(spec: Mapping[str, object], name: str) -> Iterator[Mapping[str, obj
     yield from (entry if isinstance(entry, Mapping) else {} for entry in (given if is_list(given) else ()))
 
 
-def _read(spec: object, models: Mapping[str, str] | None) -> Rollout | tuple[Finding, ...]:
-    found = Findings()
-    fields = found.mapping(spec, (), FIELDS, "a mapping with `rollout` and `arms`")
-    if not fields:
-        return found.all() or (Finding((), "the file is empty", "`rollout` and `arms`"),)
+def _read(found: Findings, fields: Mapping[str, object], models: Mapping[str, str] | None) -> Rollout:
     name = _read_name(found, fields.get("rollout"), ("rollout",))
-    salt = _read_salt(found, fields["salt"]) if "salt" in fields else name
     arms = _read_arms(found, fields.get("arms"), models)
     candidates = tuple(arm.name for arm in arms[1:])
-    unit = _read_unit(found, fields.get("unit", "id"))
     # Without control nobody knows who is a candidate, and routes and steps would only be found to name none.
     routes = read_routes(found, fields.get("routes", ()), candidates) if arms else Routes()
     steps = read_steps(found, fields.get("steps", ()), candidates, routes) if arms else ()
-    _read_mode(found, fields.get("mode", "auto"))
-    if "judge" in fields:
-        found.add(("judge",), NOT_BUILT["judge"])
-    limits = read_limits(found, fields["limits"]) if "limits" in fields else Limits()
-    checks = read_checks(found, fields["checks"]) if "checks" in fields else MappingProxyType({})
-    if found:
-        return found.all()
-    return Rollout(name, salt, arms, unit, routes.rules, steps, limits, checks, digest=_digest(fields, arms))
+    return Rollout(
+        name=name,
+        salt=_read_salt(found, fields["salt"]) if "salt" in fields else name,
+        arms=arms,
+        unit=_read_unit(found, fields.get("unit", "id")),
+        rules=routes.rules,
+        steps=steps,
+        limits=read_limits(found, fields["limits"]) if "limits" in fields else Limits(),
+        checks=read_checks(found, fields["checks"]) if "checks" in fields else MappingProxyType({}),
+        judge=read_judge(found, fields["judge"]) if "judge" in fields else JudgeSettings(),
+        mode=_read_mode(found, fields.get("mode", "auto")),
+        digest=_digest(fields, arms) if not found else "",
+    )
 
 
 def _digest(fields: Mapping[str, object], arms: tuple[Arm, ...]) -> str:
@@ -182,8 +177,10 @@ def _read_unit(found: Findings, value: object) -> Unit:
     return Unit(UnitKind.ID)
 
 
-def _read_mode(found: Findings, value: object) -> None:
-    if value == "advise":
-        found.add(("mode",), NOT_BUILT["advise"])
-    elif value != "auto":
-        found.wrong(("mode",), value, "`auto`")
+def _read_mode(found: Findings, value: object) -> str:
+    if isinstance(value, str) and value in MODES:
+        return value
+    message = f"{show(value)} is not valid here" if value is not None else "nothing is given"
+    meant = nearest(value, MODES) if isinstance(value, str) else None
+    found.add(("mode",), message, "`auto` or `advise`", meant)
+    return "auto"

@@ -1,6 +1,5 @@
 """What a rollout file allows a candidate to use, and what it demands of outputs."""
 
-import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
@@ -8,6 +7,7 @@ from typing import TypeVar
 from streamsplit.core.findings import Findings, Path
 from streamsplit.core.quantities import DURATION, SIZE, QuantityError, duration, size
 from streamsplit.core.rollout import Check, Limits
+from streamsplit.core.rollout_values import number
 
 LIMITS = ("timeout", "memory", "breaker")
 CHECKS = ("finite", "min", "max")
@@ -68,13 +68,8 @@ def _read_check(found: Findings, value: object, path: Path) -> Check:
 def _read_bound(found: Findings, fields: Mapping[str, object], name: str, path: Path) -> float | None:
     if name not in fields:
         return None
-    value = fields[name]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            bound = float(value)
-        except OverflowError:
-            bound = math.inf
-        if math.isfinite(bound):
-            return bound
-    found.wrong((*path, name), value, "a finite number")
-    return None
+    try:
+        return number(fields[name])
+    except QuantityError as wrong:
+        found.add((*path, name), "nothing is given" if fields[name] is None else wrong.message, wrong.expected)
+        return None

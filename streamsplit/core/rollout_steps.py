@@ -3,23 +3,18 @@
 from collections.abc import Mapping
 
 from streamsplit.core.findings import Findings, Path, is_list
-from streamsplit.core.quantities import QuantityError, duration, is_relative
-from streamsplit.core.rollout import Mirror, Step
+from streamsplit.core.quantities import QuantityError, duration, is_relative, percent_text
+from streamsplit.core.rollout import WHOLE, Mirror, Step
 from streamsplit.core.rollout_mirror import read_mirror
 from streamsplit.core.rollout_routes import Routes
 from streamsplit.core.weights import read_percent, read_weights
 
-_BY_HAND = "take it out; steps are walked by hand, with `streamsplit promote` and `streamsplit set weight`"
-
-NOT_BUILT = {
-    "judge": f"`judge` is not built yet: no guard watches the candidate; {_BY_HAND}",
-    "holdback": f"`holdback` is not built yet: 100 % would be 100 %; {_BY_HAND}",
-    "advise": f"`mode: advise` is not built yet: nobody writes decisions; {_BY_HAND}",
-}
-"""Parts of the file that are known and refused, each with the sentence that says so."""
-
 FIELDS = ("weight", "weights", "for", "requests", "advance", "mirror", "holdback")
 MOST_STEPS = 1000
+
+MOST_BY_TIME = 100
+"""Basis points of the largest step that is left on time unless it says otherwise: of a hundred requests that it would
+have to wait for one is the candidate's. A step that mirrors, or says no time, waits for evidence."""
 
 _STEP = "a step such as `{weight: 10}`, or `pause`"
 
@@ -68,15 +63,26 @@ def _read_step(found: Findings, value: object, path: Path, candidates: tuple[str
     fields = found.mapping(value, path, FIELDS, _STEP)
     if "mirror" in fields:
         mirror = read_mirror(found, fields["mirror"], (*path, "mirror"), candidates)
+    weights = _read_weights(found, fields, path, candidates)
     if "holdback" in fields:
-        found.add((*path, "holdback"), NOT_BUILT["holdback"])
-    return Step(
-        weights=_read_weights(found, fields, path, candidates),
-        bake_seconds=_read_bake(found, fields.get("for", "0s"), (*path, "for")),
-        requests=_read_requests(found, fields.get("requests", 0), (*path, "requests")),
-        advance=_read_advance(found, fields.get("advance", "evidence"), (*path, "advance")),
-        mirror=mirror,
-    )
+        weights = _hold_back(found, fields["holdback"], (*path, "holdback"), weights)
+    bake = _read_bake(found, fields.get("for", "0s"), (*path, "for"))
+    requests = _read_requests(found, fields.get("requests", 0), (*path, "requests"))
+    if fields.get("advance") == "time" and "for" not in fields and "requests" not in fields:
+        found.add((*path, "advance"), "there is no time to wait for", "`for` or `requests` beside it")
+    by_time = sum(weights) <= MOST_BY_TIME and mirror is None and bool(bake or requests)
+    advance = _read_advance(found, fields.get("advance", "time" if by_time else "evidence"), (*path, "advance"))
+    return Step(weights, bake_seconds=bake, requests=requests, advance=advance, mirror=mirror)
+
+
+def _hold_back(found: Findings, value: object, path: Path, weights: tuple[int, ...]) -> tuple[int, ...]:
+    """The weights of a step at 100 % of which control keeps a part, so that the candidate is still compared."""
+    kept = read_percent(found, value, path)
+    if sum(weights) != WHOLE or len(weights) != 1:
+        found.add(path, "it is what control keeps of `weight: 100`", f"a weight of {percent_text(WHOLE - kept)}")
+    elif not 0 < kept < WHOLE:
+        found.add(path, f"{percent_text(kept)} holds back nothing or everything", "a percentage such as `5`")
+    return (WHOLE - kept,)
 
 
 def _read_weights(

@@ -9,15 +9,17 @@ each candidate whose share is above the mirror bucket. docs/routing.md has test 
 language can predict both.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.records import CONTROL, RequestColumns, Routing
 from streamsplit.core.rollout import BUDGET_SECONDS, WHOLE, Mirror, Rule, State, Unit, UnitKind
+from streamsplit.core.stays import exposed_below
 
 NO_BUCKET = -1
 """Bucket of a request without a unit."""
@@ -60,6 +62,9 @@ class RoutingTable:
         mirrors: int16 (rules + 1, candidates): the share of control's requests, in basis points, that is mirrored to
             each candidate under each rule, the default route last; None where nothing is mirrored.
         budget_seconds: What the mirror may delay a batch by: the shortest budget in force.
+        stay: Revision that began the present stay; -1 while nothing is split.
+        exposed: int16 (rules + 1,): the bucket below which units have met a candidate at an earlier stay, by rule, the
+            default route last (`stays.py`).
     """
 
     revision: int
@@ -71,6 +76,8 @@ class RoutingTable:
     owners: NDArray[np.int8]
     mirrors: NDArray[np.int16] | None = None
     budget_seconds: float = BUDGET_SECONDS
+    stay: int = -1
+    exposed: NDArray[np.int16] = field(default_factory=lambda: np.zeros(1, np.int16))
 
     @classmethod
     def compile(cls, state: State) -> "RoutingTable":
@@ -91,6 +98,8 @@ class RoutingTable:
             owners=np.stack([_owners(weights) for weights in (*(rule.weights for rule in rules), state.weights)]),
             mirrors=_mirror_shares(mirrors, len(state.arms) - 1),
             budget_seconds=min((each.budget_seconds for each in mirrors if each is not None), default=BUDGET_SECONDS),
+            stay=state.stay,
+            exposed=np.array([exposed_below(state, rule) for rule in (*range(len(rules)), DEFAULT_RULE)], np.int16),
         )
 
 
@@ -109,13 +118,19 @@ def mirror_bucket_of(salt: str, unit: bytes) -> int:
     return xxhash.xxh64_intdigest(prefix_of(salt) + unit) // WHOLE % WHOLE
 
 
-def route(table: RoutingTable, columns: RequestColumns, keys: Sequence[bytes | None]) -> Routing:
+def route(
+    table: RoutingTable,
+    columns: RequestColumns,
+    keys: ByteStrings,
+    hashes_of: Callable[[bytes, ByteStrings], NDArray[np.uint64]] | None = None,
+) -> Routing:
     """Assigns the requests of a batch to arms.
 
     Args:
         table: The compiled state.
         columns: m decoded requests, with the columns that `table.attributes` names.
         keys: m record keys, in the order of `columns`.
+        hashes_of: What `unit_hashes` does, where something does it quicker.
 
     Returns:
         The assignment. A request without a unit has bucket -1 and goes to control, whichever rule it matches; a
@@ -125,7 +140,7 @@ def route(table: RoutingTable, columns: RequestColumns, keys: Sequence[bytes | N
         KeyError: `columns` was decoded without an attribute that the table needs.
     """
     units = _units(table.unit, columns, keys)
-    hashes = _hashes(table.prefix, units)
+    hashes = (hashes_of or unit_hashes)(table.prefix, units)
     buckets = _digits(hashes, units)
     rules = _match(table, columns)
     arms = assign(table, rules, buckets)
@@ -141,7 +156,13 @@ def assign(table: RoutingTable, rules: NDArray[np.int16], buckets: NDArray[np.in
     return arms
 
 
-def _units(unit: Unit, columns: RequestColumns, keys: Sequence[bytes | None]) -> Sequence[bytes | None]:
+def unexposed(table: RoutingTable, routing: Routing) -> NDArray[np.bool_]:
+    """Requests whose unit had met no candidate before the present stay: bool (m,); a request without unit is none."""
+    found: NDArray[np.bool_] = (routing.buckets >= table.exposed[routing.rules]) & (routing.buckets != NO_BUCKET)
+    return found
+
+
+def _units(unit: Unit, columns: RequestColumns, keys: ByteStrings) -> ByteStrings:
     if unit.kind is UnitKind.ID:
         return columns.ids
     if unit.kind is UnitKind.KEY:
@@ -163,20 +184,20 @@ def _mirrored(
     return {arm: rows for arm, rows in found.items() if len(rows)} or None
 
 
-def _hashes(prefix: bytes, units: Sequence[bytes | None]) -> NDArray[np.uint64]:
-    """The hashes of the units that there are."""
+def unit_hashes(prefix: bytes, units: ByteStrings) -> NDArray[np.uint64]:
+    """The hashes of the units that there are, behind a prefix: uint64 (k,)."""
     digest = xxhash.xxh64_digest
     # One join and one view are cheaper than as many Python integers; digests are big-endian.
     return np.frombuffer(b"".join([digest(prefix + unit) for unit in units if unit is not None]), dtype=">u8")
 
 
-def _digits(hashes: NDArray[np.uint64], units: Sequence[bytes | None]) -> NDArray[np.int16]:
+def _digits(hashes: NDArray[np.uint64], units: ByteStrings) -> NDArray[np.int16]:
     """The last four decimal digits of each hash: int16 (m,); `NO_BUCKET` without a unit."""
     digits = (hashes % WHOLE).astype(np.int16)
     if len(digits) == len(units):
         return digits
     filled = np.full(len(units), NO_BUCKET, dtype=np.int16)
-    filled[[unit is not None for unit in units]] = digits
+    filled[units.given] = digits
     return filled
 
 

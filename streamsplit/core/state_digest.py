@@ -28,6 +28,8 @@ def state_digest(state: State) -> str:
                 "step": state.step,
                 "weights": state.weights,
                 "by_hand": state.by_hand,
+                "stay": state.stay,
+                "exposed": state.exposed,
                 "rolled_back": dict(state.rolled_back),
                 "accepted_losses": {str(partition): to for partition, to in state.accepted_losses.items()},
                 "command_ids": sorted(state.command_ids),

@@ -29,6 +29,23 @@ class ArmStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class UnitStatus:
+    """Units that one worker remembers, where a unit has many requests (`seen_units.py`).
+
+    Attributes:
+        stay: Revision that began the stay.
+        partitions: How many it remembers units of.
+        counting: Those of them whose first requests count; in the others it does not know yet whom earlier owners met.
+        fullest: The share of places that are set in the fullest bitmap, 0 to 1.
+    """
+
+    stay: int
+    partitions: int
+    counting: int
+    fullest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """One worker.
 
@@ -53,7 +70,10 @@ class Status:
         mirrored: Candidate → requests a second that were mirrored to it.
         mirror_failed: Candidate → those of them, a second, that it did not answer in time and well.
         totals: Since the start: `requests`, `dead_letters`, `batches`, `dropped_batches`, `commits`;
-            `cpu:<stage>` is the CPU time of a stage in microseconds.
+            `cpu:<stage>` is the CPU time of a stage in microseconds; of a judge also `summaries`, `decisions`, and
+            `unreadable_summaries`, which were passed over.
+        judging: Whether it is the judge: at most one worker is, the others stand in.
+        units: Of sticky units, while a rollout has them; None else.
         stopping: True in the last status of a worker that leaves.
     """
 
@@ -77,6 +97,8 @@ class Status:
     mirrored: Mapping[str, float] = field(default_factory=dict)
     mirror_failed: Mapping[str, float] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
+    judging: bool = False
+    units: UnitStatus | None = None
     stopping: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,7 +123,9 @@ class Status:
                 ArmStatus(**{name: arm[name] for name in ArmStatus.__slots__ if name in arm})
                 for arm in known.get("arms", ())
             )
-            return cls(**{**known, "arms": arms, "reasons": tuple(known.get("reasons", ()))})
+            told = known.get("units")
+            units = UnitStatus(**{name: told[name] for name in UnitStatus.__slots__}) if told is not None else None
+            return cls(**{**known, "arms": arms, "reasons": tuple(known.get("reasons", ())), "units": units})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a worker's status: {error}") from error
 

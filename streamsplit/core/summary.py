@@ -1,18 +1,28 @@
 """What one transaction adds to each window, per arm: small, additive."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from streamsplit.core.mirroring import MirrorCounts
-from streamsplit.core.ranks import ranks
-from streamsplit.core.records import Outcome, Predictions, Routing
-from streamsplit.core.windows import by_label, windows_of
+
+SCORE_BINS = 1000
+"""Bins of equal width over a score's range."""
+
+MOST_UNITS = 256
+"""Most units that a summary names."""
 
 COUNT_BYTES = 1000
-"""More than one count takes on the wire, with a name of 100 bytes and all outcomes."""
+"""More than one count takes on the wire, with a name of 100 bytes and all outcomes; without its bins and units."""
+
+BIN_BYTES = 12
+"""No less than one bin of a score takes, or one point of a pair of them."""
+
+PROGRESS_BYTES = 90
+"""No less than the progress of a partition takes, with its digest."""
+
+UNIT_BYTES = 10
+"""No less than the hash of a failing unit takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class PartitionProgress:
         end: The next offset to consume.
         lag: Records behind the partition's end; -1 when not known.
         newest_request_time: Milliseconds since the epoch; None when not known.
+        digest: Of its audit records and dead letters (`audit_digest.py`), 32 bytes; None where there are none.
     """
 
     partition: int
@@ -32,6 +43,7 @@ class PartitionProgress:
     end: int
     lag: int = -1
     newest_request_time: int | None = None
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,13 @@ class WindowCounts:
         requests: How many.
         outcomes: Outcome's label → requests; only those that occurred; they sum to `requests`.
         served_by_arm: Requests that the assigned arm answered itself.
+        fallen: Outcome's label → requests, of those whose arm did not answer its whole share of the batch (crash,
+            time-out, open breaker): one failure of a run, not so many errors.
+        slow: Requests whose run took longer than the latency guard's limit; 0 without one.
+        scores: Bin → requests, of the score guards' number; only bins that occurred. 0 to `SCORE_BINS` - 1.
+        clipped: Requests whose score lay outside its range, and counts in the first or last bin.
+        unscored: Requests that the assigned arm answered without a number for a score (NaN), or did not answer, while
+            there is a score guard.
     """
 
     start: int
@@ -53,6 +72,110 @@ class WindowCounts:
     requests: int
     outcomes: Mapping[str, int]
     served_by_arm: int
+    fallen: Mapping[str, int] = field(default_factory=dict)
+    slow: int = 0
+    scores: Mapping[int, int] = field(default_factory=dict)
+    clipped: int = 0
+    unscored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstCounts:
+    """Counts of first requests, told from those of all.
+
+    Attributes:
+        counts: They.
+    """
+
+    counts: WindowCounts
+
+    @property
+    def start(self) -> int:
+        """Start of the window."""
+        return self.counts.start
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """Batches in which control and a candidate both had requests, of its own or mirrored.
+
+    Attributes:
+        start: Of the window of the batch's newest request, milliseconds since the epoch.
+        arm: The candidate.
+        batches: How many; one run of each arm each.
+        control_failed: Those of them in which control's process fell.
+        candidate_failed: Those in which the candidate's whole share fell. An open breaker counts in the batch that
+            opened it, and batches while it is open are none.
+    """
+
+    start: int
+    arm: str
+    batches: int
+    control_failed: int
+    candidate_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailingUnits:
+    """Who met the errors of an arm.
+
+    Attributes:
+        start: Of the window, milliseconds since the epoch.
+        rule: Index of the rule.
+        arm: Name of the assigned arm.
+        units: Hashes of the units (signed 64 bits), one for each error, in the order of the requests; at most
+            `MOST_UNITS` in a summary.
+        unnamed: Errors beyond them, and those without a unit.
+    """
+
+    start: int
+    rule: int
+    arm: str
+    units: tuple[int, ...]
+    unnamed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The same rows through control and a candidate, off the answers' path, or a mirrored run.
+
+    Attributes:
+        start: Of the window, milliseconds since the epoch.
+        arm: The candidate.
+        rows: How many rows a run had.
+        control_micros: Time of control's runs, in microseconds.
+        candidate_micros: Of the candidate's.
+        control_over: Whether control took longer than it was given.
+        candidate_over: Whether the candidate did.
+    """
+
+    start: int
+    arm: str
+    rows: int
+    control_micros: int
+    candidate_micros: int
+    control_over: bool = False
+    candidate_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnitMarks:
+    """Units of one partition that were met for the first time in a stay, where a unit has many requests.
+
+    Attributes:
+        partition: Of the request topic.
+        stay: Revision that began the stay.
+        counted: Whether their first requests are counted; not while a new owner of the partition does not know whom
+            those before it have met.
+        met: Places of the partition's bitmap that are set now (`seen_units.py`).
+        places: Those that are newly set, as `seen_units.packed` gives them.
+    """
+
+    partition: int
+    stay: int
+    counted: bool
+    met: int
+    places: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +202,13 @@ class Summary:
         undecodable: Dead letters that failed before routing.
         lost: Ranges found lost.
         mirrored: What was counted of the mirror.
+        runs: What became of whole runs.
+        failing: Who met errors.
+        probes: What was timed.
+        previous: The link of the slot's summary before it (`audit_digest.py`), 32 bytes; None where a chain begins.
+        firsts: Where a unit has many requests, those that are evidence: the first ones in this stay of units that had
+            met no candidate before it. Scores are counted here then, and not in `windows`.
+        units: Whom they are of.
     """
 
     slot: str
@@ -91,6 +221,12 @@ class Summary:
     undecodable: int = 0
     lost: tuple[LostRange, ...] = ()
     mirrored: tuple[MirrorCounts, ...] = ()
+    runs: tuple[RunCounts, ...] = ()
+    failing: tuple[FailingUnits, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    previous: bytes | None = None
+    firsts: tuple[WindowCounts, ...] = ()
+    units: tuple[UnitMarks, ...] = ()
 
 
 def in_parts(summary: Summary, most: int) -> tuple[Summary, ...]:
@@ -98,59 +234,76 @@ def in_parts(summary: Summary, most: int) -> tuple[Summary, ...]:
 
     Args:
         summary: The whole.
-        most: Most counts in a part, those of windows and of the mirror together; positive.
+        most: Most bytes of counts in a part, as `_bytes_of` reckons them; what alone takes more has a part alone.
 
     Returns:
-        Summaries that add up to the whole, numbered from its `sequence`; all but the counts is in the first.
+        Summaries that add up to the whole, numbered from its `sequence`. Where the worker stands comes last, so
+        that no window is closed by a summary whose counts are still to come; all else but the counts is in the first,
+        and of the counts runs, probes, failing units and first requests as far as they fit. The link is the whole's in
+        each: whoever writes them chains them.
     """
-    windows, mirrored = len(summary.windows), len(summary.mirrored)
-    if windows + mirrored <= most:
+    items: list[_Item] = [
+        *summary.runs,
+        *summary.probes,
+        *summary.failing,
+        *map(FirstCounts, summary.firsts),
+        *summary.units,
+        *summary.windows,
+        *summary.mirrored,
+        *summary.partitions,
+    ]
+    bins = sum(len(each.scores) for each in (*summary.windows, *summary.firsts))
+    bins += sum(len(each.scores) for each in summary.mirrored)
+    standing = len(summary.partitions)
+    counts = COUNT_BYTES * (len(items) - standing) + PROGRESS_BYTES * standing
+    met = sum(len(each.places) for each in summary.units)
+    if counts + BIN_BYTES * bins + UNIT_BYTES * MOST_UNITS + met <= most:
         return (summary,)
-    bare = replace(summary, partitions=(), undecodable=0, lost=())
+    parts: list[list[_Item]] = [[]]
+    room = most
+    for each in items:
+        size = _bytes_of(each)
+        if size > room and parts[-1]:
+            parts.append([])
+            room = most
+        parts[-1].append(each)
+        room -= size
+    bare = replace(summary, undecodable=0, lost=())
     return tuple(
         replace(
-            bare if start else summary,
+            bare if index else summary,
             sequence=summary.sequence + index,
-            windows=summary.windows[start : start + most],
-            mirrored=summary.mirrored[max(0, start - windows) : max(0, start + most - windows)],
+            partitions=_only(PartitionProgress, part),
+            runs=_only(RunCounts, part),
+            probes=_only(Probe, part),
+            failing=_only(FailingUnits, part),
+            windows=_only(WindowCounts, part),
+            mirrored=_only(MirrorCounts, part),
+            firsts=tuple(each.counts for each in _only(FirstCounts, part)),
+            units=_only(UnitMarks, part),
         )
-        for index, start in enumerate(range(0, windows + mirrored, most))
+        for index, part in enumerate(parts)
     )
 
 
-def count_windows(
-    window_ms: int, times: NDArray[np.int64], routing: Routing, predictions: Predictions, arm_names: tuple[str, ...]
-) -> tuple[WindowCounts, ...]:
-    """Count the requests of a batch by window, rule and assigned arm.
+_Item = WindowCounts | MirrorCounts | RunCounts | FailingUnits | Probe | PartitionProgress | FirstCounts | UnitMarks
+_Kind = TypeVar("_Kind")
 
-    Args:
-        window_ms: Length of a window in milliseconds; positive.
-        times: int64 (m,), request times in milliseconds since the epoch; any int64.
-        routing: The assigned arms.
-        predictions: How the requests ended.
-        arm_names: Names of the arms, control first.
 
-    Returns:
-        The counts, by window (`windows_of`), rule and arm; none for an empty batch.
-    """
-    if not len(times):
-        return ()
-    windows, window = ranks(windows_of(window_ms, times))
-    rules, arms = int(routing.rules.max()) + 2, len(arm_names)
-    cells = (window * rules + (routing.rules + 1)) * arms + routing.arms
-    groups, group = ranks(cells)
-    count, kinds = len(groups), len(Outcome)
-    outcomes = np.bincount(group * kinds + predictions.outcomes, minlength=count * kinds).reshape(count, kinds)
-    own = np.bincount(group[predictions.served_by == routing.arms], minlength=count)
-    keys = np.stack([windows[groups // (rules * arms)], groups // arms % rules - 1, groups % arms]).T.tolist()
-    return tuple(
-        WindowCounts(
-            start=number * window_ms,
-            rule=rule,
-            arm=arm_names[arm],
-            requests=sum(counts),
-            outcomes=by_label(counts),
-            served_by_arm=served,
-        )
-        for (number, rule, arm), counts, served in zip(keys, outcomes.tolist(), own.tolist(), strict=True)
-    )
+def _only(kind: type[_Kind], items: list[_Item]) -> tuple[_Kind, ...]:
+    return tuple(each for each in items if isinstance(each, kind))
+
+
+def _bytes_of(each: _Item) -> int:
+    """No less than it takes on the wire."""
+    if isinstance(each, PartitionProgress):
+        return PROGRESS_BYTES
+    if isinstance(each, WindowCounts | MirrorCounts):
+        return COUNT_BYTES + BIN_BYTES * len(each.scores)
+    if isinstance(each, FirstCounts):
+        return _bytes_of(each.counts)
+    if isinstance(each, UnitMarks):
+        return PROGRESS_BYTES + len(each.places)
+    if isinstance(each, FailingUnits):
+        return COUNT_BYTES + UNIT_BYTES * len(each.units)
+    return COUNT_BYTES

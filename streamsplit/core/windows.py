@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from streamsplit.core.records import Outcome
 
 _INT64_MIN = -(2**63)
+_LABELS = tuple(outcome.label for outcome in Outcome)
 
 
 def windows_of(window_ms: int, times: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -24,4 +25,9 @@ def windows_of(window_ms: int, times: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def by_label(counts: Sequence[int]) -> dict[str, int]:
     """Outcome's label → count, of those that occurred, given the counts by code."""
-    return {outcome.label: counts[outcome] for outcome in Outcome if counts[outcome]}
+    return {label: count for label, count in zip(_LABELS, counts, strict=True) if count}
+
+
+def window_start(window_ms: int, time: int) -> int:
+    """Where the window of a time begins, milliseconds since the epoch, given its length in milliseconds (positive)."""
+    return time // window_ms * window_ms
