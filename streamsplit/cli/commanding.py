@@ -12,7 +12,8 @@ from typing import NoReturn, Self
 from streamsplit.cli import exits
 from streamsplit.cli.console import say, show, show_json
 from streamsplit.cli.environment import Environment
-from streamsplit.cli.following import wait_followed, wait_until
+from streamsplit.cli.fate import fate
+from streamsplit.cli.following import laggards, wait_followed, wait_until
 from streamsplit.cli.options import Format
 from streamsplit.cli.tree import weights_text
 from streamsplit.core.commands import Command, Kind, Refusal
@@ -23,6 +24,7 @@ from streamsplit.core.status import unprepared
 from streamsplit.kafka.control_follower import ControlFollower
 from streamsplit.kafka.control_log import ControlWriter
 from streamsplit.kafka.status_reader import StatusReader
+from streamsplit.offline.history import read_history
 
 _VERDICT_SECONDS = 10.0
 
@@ -84,23 +86,21 @@ class Commander:
             wait_followed(reader, self.state.revision, seconds)
 
     def wait_begun(self, seconds: float, watch: Callable[[], None] = lambda: None) -> None:
-        """Return when the rollout has left Preparing and every ready worker follows.
+        """Return when the rollout has left Preparing and every ready worker follows, or when it was promoted already.
 
         Args:
             seconds: How long that may take.
             watch: Called at each look; what it raises ends the waiting.
 
         Raises:
-            ServiceError: When it has not in time, or has failed.
+            ServiceError: When it has not in time, or was taken back meanwhile; it says by whom and why.
         """
-        deadline = time.monotonic() + seconds
+        own = self.state.apply_revision
         known = self._here.connection.admin().list_topics(self._here.topics.requests, timeout=_VERDICT_SECONDS)
         partitions = len(known.topics[self._here.topics.requests].partitions)
         with self._statuses() as reader:
-            wait_until(reader, lambda _since: self._preparing(reader, partitions, watch), seconds)
-            if self.state.phase in {Phase.FAILED, Phase.ROLLED_BACK}:
-                raise ServiceError(f"{self.state.name} is {self.state.phase}; `streamsplit history` shows why")
-            wait_followed(reader, self.state.revision, max(0.1, deadline - time.monotonic()))
+            wait_until(reader, lambda since: self._unbegun(reader, own, partitions, watch, since), seconds)
+        self._tell_end(own)
 
     def report(self, output: Format) -> None:
         """Say what the command came to."""
@@ -116,13 +116,28 @@ class Commander:
         if state.phase is Phase.PREPARING:
             say("The workers load and warm its models; it begins when all are ready (`streamsplit get --watch`).")
 
-    def _preparing(self, reader: StatusReader, partitions: int, watch: Callable[[], None]) -> tuple[str, ...]:
+    def _unbegun(
+        self, reader: StatusReader, own: int, partitions: int, watch: Callable[[], None], since: float
+    ) -> tuple[str, ...]:
+        """What keeps a rollout from being served everywhere; nothing keeps one that is over already."""
         watch()
-        self.state = self._control.view.state
-        if self.state.phase is not Phase.PREPARING:
+        state = self.state = self._control.view.state
+        if state.apply_revision != own or state.phase in {Phase.FAILED, Phase.ROLLED_BACK}:
             return ()
-        reasons = unprepared(reader.alive(), self.state.revision, partitions)
+        if state.phase is not Phase.PREPARING:
+            return laggards(reader.latest, state.revision, now=time.monotonic(), since=since)
+        reasons = unprepared(reader.alive(), state.revision, partitions)
         return reasons or ("all workers are ready; the fleet has not begun it yet",)
+
+    def _tell_end(self, own: int) -> None:
+        """Say what became of a rollout that is over: the judge may need less time than those who wait for it."""
+        if self.state.apply_revision == own and self.state.phase in {Phase.PROGRESSING, Phase.PAUSED, Phase.SERVING}:
+            return
+        ended = fate(read_history(self._here.connection, self._here.topics.control), own)
+        if ended is not None and not ended.good:
+            raise ServiceError(ended.sentence)
+        if ended is not None:
+            say(f"{ended.sentence}.")
 
     @contextmanager
     def _statuses(self) -> Iterator[StatusReader]:

@@ -40,6 +40,11 @@ def plain_table(*columns: str, title: str | None = None) -> Table:
     return Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
 
 
+def printable(text: str) -> str:
+    """A text from elsewhere, such as a name or a reason: on one line, and without what a terminal would obey."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
 def screen() -> Console:
     """The console of stdout, for displays that are drawn again and again."""
     return _console(sys.stdout)

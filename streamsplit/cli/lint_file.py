@@ -12,7 +12,12 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from streamsplit.core import findings
 from streamsplit.core.errors import UsageError
 from streamsplit.core.findings import Finding
-from streamsplit.core.rollout_file import check, notes
+from streamsplit.core.judging.risk import Risk, planned
+from streamsplit.core.probe_forecast import ProbeForecast, forecast_probes
+from streamsplit.core.rollout import Rollout
+from streamsplit.core.rollout_concerns import concerns
+from streamsplit.core.rollout_file import notes, parse
+from streamsplit.core.rollout_forecast import StepForecast, forecast
 
 LARGEST_BYTES = 1_000_000
 """A file goes into one record of the control topic."""
@@ -39,6 +44,25 @@ class Located:
     expected: str = ""
     nearest: str | None = None
     note: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Linted:
+    """What is said about a rollout file.
+
+    Attributes:
+        findings: What is wrong with it, or notes on a valid one; in the order of lines.
+        rollout: What it means; None where something is wrong.
+        steps: What its steps are expected to take.
+        probes: What they wait for besides; None where it is nothing.
+        risk: How often the judge is wrong about a healthy candidate; None where it judges none.
+    """
+
+    findings: tuple[Located, ...]
+    rollout: Rollout | None = None
+    steps: tuple[StepForecast, ...] = ()
+    probes: ProbeForecast | None = None
+    risk: Risk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +101,27 @@ def read_rollout_file(path: Path) -> RolloutText:
     return _read(text)
 
 
-def lint(path: Path) -> tuple[Located, ...]:
-    """Everything that is wrong with a file by itself, and notes on what nobody acts on yet; in the order of lines.
+def lint(path: Path, rate: float | None = None) -> Linted:
+    """Everything that is wrong with a file by itself, or what its writer should know of it, in the order of lines.
+
+    Args:
+        path: The file.
+        rate: Requests a second that follow the steps; None where it is not known.
 
     Raises:
         UsageError: The file cannot be read.
     """
     text = read_rollout_file(path)
     if text.problems:
-        return text.problems
-    wrong = check(text.spec)
-    if wrong:
-        return locate(wrong, text)
+        return Linted(text.problems)
+    rollout = parse(text.spec, None)
+    if not isinstance(rollout, Rollout):
+        return Linted(locate(rollout, text))
     assert isinstance(text.spec, dict)
-    return locate(notes(text.spec), text, note=True)
+    steps = forecast(rollout, rate)
+    told = (*notes(text.spec), *concerns(rollout, steps, rate))
+    probes = forecast_probes(rollout, steps, rate)
+    return Linted(locate(told, text, note=True), rollout, steps, probes, planned(rollout) if steps else None)
 
 
 def locate(found: Iterable[Finding], text: RolloutText, *, note: bool = False) -> tuple[Located, ...]:

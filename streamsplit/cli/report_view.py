@@ -6,7 +6,9 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from streamsplit.cli.console import plain_table
-from streamsplit.offline.report import Cut, MirroredArm, Report, Share
+from streamsplit.core.judge import DECIDES
+from streamsplit.offline.replayed import ReplayedDecisions
+from streamsplit.offline.report import Cut, Digests, MirroredArm, Report, Share
 
 _OUTCOMES = {
     "ok": "answered by the arm it was assigned to",
@@ -28,6 +30,9 @@ def render(report: Report) -> Iterator[RenderableType]:
         yield verdict(report)
         return
     yield _faults(report)
+    if report.decisions is not None:
+        yield ""
+        yield _decisions(report.decisions)
     if report.gaps:
         yield ""
         yield _gaps(report)
@@ -53,8 +58,15 @@ def verdict(report: Report) -> str:
         return "Nothing to verify: the workers have committed nothing that is still there."
     lost, doubled, wrong = (report.total(word) for word in ("lost", "doubled", "wrong"))
     sums = f"{report.requests} requests, {lost} lost, {doubled} doubled, {wrong} wrong"
+    judged = report.decisions
+    if judged is not None and not judged.sound:
+        faults = f"{judged.missing} missing, {judged.different} different, {judged.extra} extra"
+        sums += f"; {judged.decided} decisions, {faults}"
     if report.sound:
-        return f"Verified: {sums}. Every arm was derived again from the control log."
+        alike = f" {judged.decided} decisions were decided again, all alike." if judged and judged.decided else ""
+        others = sum(judged.versions.values()) if judged else 0
+        alike += f" {others} by another version of the judge were not." if others else ""
+        return f"Verified: {sums}. Every arm was derived again from the control log.{alike}"
     return f"NOT verified: {sums}."
 
 
@@ -74,11 +86,50 @@ def _faults(report: Report) -> Table:
         table.add_row(f"  {outcome}", str(count), _OUTCOMES.get(outcome, ""), "")
     table.add_row("dead letters, routed", str(report.routed), "routed, then not servable by control either", "")
     table.add_row("dead letters, unrouted", str(report.unrouted), "not decodable", "")
+    for word, count, meaning in _digests(report.digests):
+        table.add_row(word, str(count), meaning, "")
     for finding in report.findings:
         first = " ".join(f"({partition}, {offset})" for partition, offset in finding.first)
         style = "bold red" if finding.count else None
         table.add_row(finding.fault.word, str(finding.count), finding.fault.meaning, first, style=style)
     return table
+
+
+def _decisions(judged: ReplayedDecisions) -> Table:
+    """What a replay of the judge found."""
+    table = plain_table("", "count", "what it means", "first", title="Decisions of the judge, decided again")
+    table.add_row("decisions", str(judged.decided), "about the summaries that the judge has read", "")
+    if judged.unjudged:
+        why = "their rollout's first summaries are gone or unread, or another version of the judge had begun"
+        table.add_row("not compared", str(judged.unjudged), why, "")
+    for version, count in sorted(judged.versions.items()):
+        why = f"decided by version {version} of the judge, this is {DECIDES}: not decided again"
+        table.add_row(f"of version {version}", str(count), why, "")
+    if judged.again:
+        times = "once" if judged.resets == 1 else f"{judged.resets} times"
+        why = f"the judge's offset was reset {times}: decided again, byte for byte the same"
+        table.add_row("written again", str(judged.again), why, "")
+    faults = {
+        "missing": (judged.missing, "a replay decides it, and the topic does not have it"),
+        "different": (judged.different, "a replay decides otherwise, by the same id"),
+        "extra": (judged.extra, "no decision of a replay's, or one that is there already"),
+    }
+    for word, (count, meaning) in faults.items():
+        table.add_row(word, str(count), meaning, "", style="bold red" if count else None)
+    if judged.first:
+        table.add_row("", "", "", " ".join(judged.first))
+    return table
+
+
+def _digests(digests: Digests) -> Iterator[tuple[str, int, str]]:
+    yield "stretches verified", digests.verified, "audit and dead letters are byte for byte what was committed"
+    rare = (
+        ("  partly removed", digests.removed, "stretches that retention has cut: nobody can say"),
+        ("  without digest", digests.without, "audited requests that no digest covers"),
+        ("  chain_restarted", digests.restarted, "processes that were started again"),
+        ("  served again", digests.served_again, "stretches behind a reset of offsets"),
+    )
+    yield from (row for row in rare if row[1])
 
 
 def _gaps(report: Report) -> Table:

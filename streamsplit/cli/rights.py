@@ -25,16 +25,16 @@ def missing_rights(connection: Connection, topics: Topics) -> dict[str, tuple[st
         for plan in PLANS
         if not plan.planned
     }
-    group = group_of(topics.deployment)
+    needed_groups = [group_of(topics.deployment), f"{topics.deployment}.judge"]
     try:
         described = admin.describe_topics(
             TopicCollection(list(names)), include_authorized_operations=True, request_timeout=_ASK_SECONDS
         )
         groups = admin.describe_consumer_groups(
-            [group], include_authorized_operations=True, request_timeout=_ASK_SECONDS
+            needed_groups, include_authorized_operations=True, request_timeout=_ASK_SECONDS
         )
         found = {name: _lacking(described[name].result(), needed) for name, needed in names.items()}
-        found[f"group {group}"] = _lacking(groups[group].result(), ("READ",))
+        found |= {f"group {group}": _lacking(groups[group].result(), ("READ",)) for group in needed_groups}
     except KafkaException as error:
         raise ServiceError(f"the broker does not tell of rights: {error.args[0].str()}") from error
     return {subject: lacking for subject, lacking in found.items() if lacking}

@@ -5,6 +5,11 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 from rich.tree import Tree
 
+from streamsplit.cli.console import printable
+from streamsplit.cli.decision_view import KIND_MARKS, SHORT, mean_log_e
+from streamsplit.cli.figures import as_json, of_needed
+from streamsplit.core.decision import Decision
+from streamsplit.core.quantities import moment_text
 from streamsplit.core.rollout import WHOLE, Mirror, Phase, State, Step, chain_label
 from streamsplit.core.status import ArmStatus, Status
 
@@ -46,8 +51,10 @@ def mirror_shares(state: State) -> dict[str, float]:
     return {arm.name: share / WHOLE for arm, share in zip(state.arms[1:], shares, strict=False) if share}
 
 
-def rollout_tree(deployment: str, state: State, statuses: Mapping[str, Status]) -> Tree:
-    """The whole picture, as `get` shows it."""
+def rollout_tree(
+    deployment: str, state: State, statuses: Mapping[str, Status], decision: Decision | None = None
+) -> Tree:
+    """The whole picture, as `get` shows it; `decision`: the judge's latest of this rollout."""
     mark, style = _MARKS[state.phase]
     root = Tree(Text(f"{state.name or deployment}  {mark} {state.phase}  revision {state.revision}", style=style))
     if state.attempt > 1:
@@ -57,6 +64,8 @@ def rollout_tree(deployment: str, state: State, statuses: Mapping[str, Status]) 
     else:
         _add_arms(root, state, statuses)
         _add_steps(root, state)
+        if decision is not None:
+            _add_decision(root, decision)
     _add_workers(root, state, statuses)
     return root
 
@@ -132,6 +141,17 @@ def _mirror_text(names: Sequence[str], mirror: Mirror | None) -> list[str]:
     return ["mirror", *(f"{name}={share / 100:g}" for name, share in mirrored)]
 
 
+def _add_decision(root: Tree, decision: Decision) -> None:
+    mark, style = KIND_MARKS[decision.kind]
+    log_e, needed = mean_log_e(decision)
+    mean = f"  mean e-value {of_needed(log_e, needed)} needed" if log_e is not None and needed is not None else ""
+    at = moment_text(decision.log_time)
+    node = root.add(Text(f"judge  {mark} {decision.kind}  at {at}, revision {decision.revision}{mean}", style))
+    if decision.reasons:
+        node.add(Text(printable(decision.reasons[0])))
+    node.add(Text(f"streamsplit explain {printable(decision.decision_id[:SHORT])}", "dim"))
+
+
 def _add_workers(root: Tree, state: State, statuses: Mapping[str, Status]) -> None:
     branch = root.add("workers" if statuses else "workers: none has reported within the last 5 s")
     for slot, status in sorted(statuses.items()):
@@ -168,7 +188,22 @@ def _plain_step(step: Step) -> dict[str, object]:
     return {"weights": [weight / 100 for weight in step.weights], "mirror": [share / 100 for share in mirror]}
 
 
-def picture(deployment: str, state: State, statuses: Mapping[str, Status]) -> dict[str, object]:
+def _plain_decision(decision: Decision) -> dict[str, object]:
+    log_e, needed = mean_log_e(decision)
+    return {
+        "decision_id": decision.decision_id,
+        "kind": str(decision.kind),
+        "revision": decision.revision,
+        "time": moment_text(decision.log_time),
+        "reasons": list(decision.reasons),
+        "log_e": as_json(log_e),
+        "log_needed": as_json(needed),
+    }
+
+
+def picture(
+    deployment: str, state: State, statuses: Mapping[str, Status], decision: Decision | None = None
+) -> dict[str, object]:
     """The same as plain values."""
     actual = actual_shares(statuses)
     steps = state.rollout.steps if state.rollout is not None and state.phase.active else ()
@@ -195,5 +230,6 @@ def picture(deployment: str, state: State, statuses: Mapping[str, Status]) -> di
         "by_hand": state.by_hand,
         "budget_ms": round(1000 * state.mirror.budget_seconds, 3) if state.mirror is not None else None,
         "steps": [_plain_step(step) for step in steps],
+        "decision": _plain_decision(decision) if decision is not None else None,
         "workers": [status.to_dict() for _, status in sorted(statuses.items())],
     }

@@ -1,9 +1,8 @@
-"""The verbs that only look: `get`, `status`, `history`."""
+"""The verbs that look at what is: `get`, `status`."""
 
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -15,13 +14,13 @@ from streamsplit.cli.development import stop_signals
 from streamsplit.cli.environment import environment
 from streamsplit.cli.exits import NO
 from streamsplit.cli.following import present, wait_until
+from streamsplit.cli.latest_decision import LatestDecision
 from streamsplit.cli.options import Format, Output, Timeout, example
-from streamsplit.cli.tree import picture, rollout_tree, total_lag, weights_text
-from streamsplit.core.commands import Command
+from streamsplit.cli.tree import picture, rollout_tree, total_lag
 from streamsplit.core.status import Status
 from streamsplit.kafka.control_follower import ControlFollower
 from streamsplit.kafka.status_reader import StatusReader
-from streamsplit.offline.history import Entry, read_history
+from streamsplit.offline.decisions import DecisionLog
 
 _LISTEN_SECONDS = 2.5
 """Workers speak once a second: after this every living one was heard."""
@@ -42,28 +41,36 @@ def get(
 ) -> None:
     """Show the rollout: phase, steps, the weights that are set beside those that are reached, and the workers."""
     here = environment(ctx)
+    judged = LatestDecision(DecisionLog(here.connection, here.topics.decisions, here.schemas).newest_first)
     with here.control() as control, closing(StatusReader(here.connection, here.topics.workers)) as reader:
         reader.listen(_LISTEN_SECONDS)
         if watch:
-            _watch(here.settings.deployment, control, reader, output)
+            _watch(here.settings.deployment, control, reader, judged, output)
             return
         state, statuses = control.view.state, reader.alive()
+    decision = judged.of(state)
     if output is Format.JSON:
-        show_json(picture(here.settings.deployment, state, statuses))
+        show_json(picture(here.settings.deployment, state, statuses, decision))
     else:
-        show(rollout_tree(here.settings.deployment, state, statuses))
+        show(rollout_tree(here.settings.deployment, state, statuses, decision))
+    if judged.problem is not None:
+        say(f"Decisions are not shown: {judged.problem}")
 
 
-def _watch(deployment: str, control: ControlFollower, reader: StatusReader, output: Format) -> None:
+def _watch(
+    deployment: str, control: ControlFollower, reader: StatusReader, judged: LatestDecision, output: Format
+) -> None:
     with stop_signals() as stop:
         if output is Format.JSON:
             while not stop.is_set():
-                show_json_line(picture(deployment, control.view.state, reader.alive()))
+                state = control.view.state
+                show_json_line(picture(deployment, state, reader.alive(), judged.of(state)))
                 reader.poll(_REFRESH_SECONDS)
             return
         with Live(console=screen(), auto_refresh=False) as live:
             while not stop.is_set():
-                live.update(rollout_tree(deployment, control.view.state, reader.alive()), refresh=True)
+                state = control.view.state
+                live.update(rollout_tree(deployment, state, reader.alive(), judged.of(state)), refresh=True)
                 reader.poll(_REFRESH_SECONDS)
 
 
@@ -147,53 +154,3 @@ def _workers(statuses: Mapping[str, Status]) -> Table:
             style=None if one.ready else "yellow",
         )
     return table
-
-
-@verbs.command("history", epilog=example("streamsplit history", "streamsplit history -o json"))
-def history(ctx: typer.Context, output: Output = Format.TABLE) -> None:
-    """List every command that was ever given, by whom and why, and what came of it."""
-    here = environment(ctx)
-    entries = read_history(here.connection, here.topics.control)
-    if output is Format.JSON:
-        show_json([_plain(entry) for entry in entries])
-        return
-    columns = ("revision", "time", "rollout", "command", "result", "split", "actor", "reason")
-    table = plain_table(*columns)
-    for entry in entries:
-        said = _plain(entry)
-        words = ["" if said[name] is None else str(said[name]) for name in columns]
-        table.add_row(*words, style="dim" if entry.refusal else None)
-    show(table)
-    if not entries:
-        say("No command was given yet.")
-
-
-def _plain(entry: Entry) -> dict[str, object]:
-    command = entry.command if isinstance(entry.command, Command) else None
-    result = f"refused: {entry.refusal}" if entry.refusal else "repeated" if entry.repeated else str(entry.state.phase)
-    payload = command.payload if command else None
-    shown = payload if command and command.kind != "apply" else None
-    return {
-        "revision": entry.offset,
-        "time": datetime.fromtimestamp(entry.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds"),
-        "rollout": command.rollout if command else None,
-        "command": _words(command) if command else "not a command",
-        "kind": str(command.kind) if command else None,
-        "payload": shown if isinstance(shown, str) or shown is None else dict(shown),
-        "accepted": entry.refusal is None,
-        "result": result,
-        "split": weights_text(entry.state) if entry.refusal is None and entry.state.splitting else None,
-        "actor": command.actor if command else None,
-        "reason": command.reason if command else None,
-    }
-
-
-def _words(command: Command) -> str:
-    """The command as a person would type it."""
-    payload = command.payload if isinstance(command.payload, Mapping) else {}
-    weights = payload.get("weights")
-    if isinstance(weights, Mapping):
-        return f"set weight {' '.join(f'{arm}={share}' for arm, share in weights.items())}"
-    if "partition" in payload:
-        return f"accept-loss {payload['partition']} --to {payload.get('to')}"
-    return str(command.kind)

@@ -1,11 +1,13 @@
 """The answers of a batch while they come together, row by row, from several arms."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.guards import Score
 from streamsplit.core.records import (
     AGREES,
     CONTROL,
@@ -20,10 +22,26 @@ from streamsplit.core.records import (
     TensorSpec,
 )
 from streamsplit.core.rollout import Check
+from streamsplit.core.scores import scores_of
 from streamsplit.inference.checks import failed_checks
 from streamsplit.inference.share import ANSWERED, RAISED, Share
 
 _FLOATING = "f"
+
+
+@dataclass(frozen=True, slots=True)
+class Reflected:
+    """Answers that nobody will see, judged.
+
+    Attributes:
+        valid: bool (k,), which rows have an answer that passes its checks.
+        agrees: int8 (k,), how they compare with control's: AGREES, DIFFERS or UNKNOWN.
+        scores: float64 (k,), the wanted number of the valid ones, NaN for none; None where none is wanted.
+    """
+
+    valid: NDArray[np.bool_]
+    agrees: NDArray[np.int8]
+    scores: NDArray[np.float64] | None
 
 
 class Answers:
@@ -33,16 +51,26 @@ class Answers:
         rows: Number of requests (m).
         signature: Control's; all arms give the same outputs.
         checks: Output name → condition.
+        score: The number that is wanted of mirrored answers; None: none.
 
     Attributes:
         outcomes: int8 (m,), `Outcome` codes; a row's is set before control answers it in the place of a candidate.
         reasons: Row → why an arm failed it.
+        fallen: Candidates that were not there for any of their rows.
+        ran: Candidate → whether it fell by its own fault, of those that finished or fell so.
+        control_fell: Whether control did.
     """
 
-    def __init__(self, rows: int, signature: Signature, checks: Mapping[str, Check]) -> None:
+    def __init__(
+        self, rows: int, signature: Signature, checks: Mapping[str, Check], score: Score | None = None
+    ) -> None:
         self.outcomes = np.zeros(rows, np.int8)
         self.reasons: dict[int, str] = {}
+        self.fallen: set[int] = set()
+        self.ran: dict[int, bool] = {}
+        self.control_fell = False
         self._checks = checks
+        self._score = score
         self._served_by = np.full(rows, NOBODY, np.int8)
         self._micros = np.zeros(rows, np.int64)
         self._outputs = {spec.name: _blank(spec, rows) for spec in signature.outputs}
@@ -70,15 +98,11 @@ class Answers:
         self._served_by[rows] = arm
         return invalid
 
-    def reflect(self, share: Share) -> tuple[NDArray[np.bool_], NDArray[np.int8]]:
+    def reflect(self, share: Share) -> Reflected:
         """Judge answers that nobody will see, once control's are known.
 
         Args:
             share: Rows that control was assigned.
-
-        Returns:
-            bool (k,), which rows have an answer that passes its checks, and int8 (k,), how they compare with control's:
-            AGREES, DIFFERS or UNKNOWN.
         """
         positions, outputs, failed = self._answered(share)
         valid, agrees = np.zeros(len(share.rows), np.bool_), np.full(len(share.rows), UNKNOWN, np.int8)
@@ -93,7 +117,17 @@ class Answers:
         if same is not None:
             both = valid[positions] & (self._served_by[rows] == CONTROL)
             agrees[positions[both]] = np.where(same[both], AGREES, DIFFERS)
-        return valid, agrees
+        return Reflected(valid, agrees, self._scores(valid, positions, outputs))
+
+    def _scores(
+        self, valid: NDArray[np.bool_], positions: NDArray[np.int64], outputs: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float64] | None:
+        if self._score is None:
+            return None
+        scores = np.full(len(valid), np.nan)
+        scores[positions] = scores_of(self._score, outputs.get(self._score.output), len(positions))
+        scores[~valid] = np.nan
+        return scores
 
     def _answered(self, share: Share) -> tuple[NDArray[np.int64], Mapping[str, NDArray[Any]], dict[int, str]]:
         """The positions in a share that have an answer, their outputs, and which of these fail a check, and why."""
@@ -121,7 +155,17 @@ class Answers:
 
     def predictions(self, mirrored: Mapping[int, Reflection] | None = None) -> Predictions:
         """What has come together, and what the mirror has shown."""
-        return Predictions(self._served_by, self.outcomes, self._micros, self._outputs, self.reasons, mirrored)
+        return Predictions(
+            self._served_by,
+            self.outcomes,
+            self._micros,
+            self._outputs,
+            self.reasons,
+            mirrored,
+            fallen=frozenset(self.fallen),
+            ran=self.ran,
+            control_fell=self.control_fell,
+        )
 
 
 def _blank(spec: TensorSpec, rows: int) -> NDArray[Any]:

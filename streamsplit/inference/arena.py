@@ -76,7 +76,7 @@ class Arena:
         """A copy of `size` bytes from `offset`."""
         return self._map[offset : offset + size]
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put bytes at `offset`; there must be room."""
         self._map[offset : offset + len(data)] = data
 

@@ -130,7 +130,7 @@ class Arm:
 
     @property
     def status(self) -> ArmStatus:
-        """Where it stands now."""
+        """Where it stands now: not ready any more when a share of it tells that its process fell."""
         return self._status
 
     @property
@@ -178,7 +178,8 @@ class Arm:
                 self._become(ArmPhase.FAILED, str(refusal))
                 self._wait_for_change(stamp)
             except OSError as error:
-                self._rest(f"its models cannot be held in memory: {error}", self.options.backoff_limit)
+                self._go_down(f"its models cannot be held in memory: {error}")
+                self._rest(self.options.backoff_limit)
         with self._changed:
             os.close(self._wake)
             self._wake = -1
@@ -211,16 +212,16 @@ class Arm:
         while not self._stopping.is_set():
             began = time.monotonic()
             self._answered = False
-            reason = self._live(cargo_fd, signature)
+            self._live(cargo_fd, signature)
             if self._stopping.is_set():
                 return
             if self._answered or time.monotonic() - began > self.options.healthy_seconds:
                 pause = self.options.backoff_seconds
-            self._rest(reason, pause)
+            self._rest(pause)
             pause = min(2 * pause, self.options.backoff_limit)
 
-    def _live(self, cargo_fd: int, signature: Signature) -> str:
-        """One process from its start to its end; returns how it ended.
+    def _live(self, cargo_fd: int, signature: Signature) -> None:
+        """One process from its start to its end.
 
         Raises:
             ModelRefused: The models must not serve; never after a process was ready once.
@@ -228,7 +229,8 @@ class Arm:
         try:
             process = ModelProcess(cargo_fd, signature, vetted=self._vetted)
         except OSError as error:
-            return f"its process cannot be started: {error}"
+            self._go_down(f"its process cannot be started: {error}")
+            return
         refusal: str | None = None
         try:
             refusal = self._load(process)
@@ -239,14 +241,21 @@ class Arm:
             if self._stopping.is_set():
                 process.kill(_STOPPED)
             fall = process.reap()
-        if refusal is not None and not self._vetted:
-            raise ModelRefused(refusal)
-        return refusal or fall.reason
+            refused = None if self._vetted else refusal
+            if refused is None and not self._stopping.is_set():
+                self._go_down(refusal or fall.reason)
+            # Last: whoever learns of the fall must not find the arm ready with a process that is gone.
+            process.announce()
+        if refused is not None:
+            raise ModelRefused(refused)
 
-    def _rest(self, reason: str, pause: float) -> None:
-        log.warning("arm %s (%s): %s; starting again in %.1f s", self.name, self.label, reason, pause)
+    def _go_down(self, reason: str) -> None:
         phase = ArmPhase.RESTARTING if self._vetted else ArmPhase.LOADING
         self._become(phase, reason, restarts=self._status.restarts + 1)
+
+    def _rest(self, pause: float) -> None:
+        reason = self._status.reason
+        log.warning("arm %s (%s): %s; starting again in %.1f s", self.name, self.label, reason, pause)
         wait_readable([self._wake], pause)
 
     def _load(self, process: ModelProcess) -> str | None:

@@ -11,11 +11,11 @@ from streamsplit.core.records import CONTROL, Outcome
 from streamsplit.inference.answers import Answers
 from streamsplit.inference.breakers import Breakers, BreakerUpdate
 from streamsplit.inference.fall import OUTCOME_OF_FALL
-from streamsplit.inference.isolation import SHORTER, Piece, Trial, isolate
+from streamsplit.inference.isolation import Piece, Trial, isolate
 from streamsplit.inference.job import Collected, Job
 from streamsplit.inference.mirror import Mirror
 from streamsplit.inference.process import ModelProcess
-from streamsplit.inference.share import ANSWERED, RAISED, UNDECIDED, Share
+from streamsplit.inference.share import ANSWERED, RAISED, Share
 from streamsplit.inference.waiting import ControlUnavailable, KeepGoing, wait_for_control, wait_for_shares
 
 
@@ -41,7 +41,7 @@ class Flight:
         if len({id(arm) for arm in job.arms if arm is not None}) < sum(arm is not None for arm in job.arms):
             raise ValueError("an arm appears twice in a job: also arms of one chain need a process each")
         self._candidates: dict[int, Share] = {}
-        self._unasked: list[tuple[NDArray[np.int64], Outcome]] = []
+        self._unasked: dict[int, tuple[NDArray[np.int64], Outcome]] = {}
         for index in np.unique(job.assigned).tolist():
             if index != CONTROL:
                 self._hand_over(index, breakers)
@@ -67,9 +67,10 @@ class Flight:
         wait_for_shares(first, keep_going, self._mirror.led if self._mirror is not None else ())
         # Once known, the signature stays: there is no need to wait for a process that is being restarted.
         signature = self._control.status.signature or wait_for_control(self._control, keep_going).signature
-        answers = Answers(len(self._job.assigned), signature, self._job.checks)
-        for rows, outcome in self._unasked:
-            answers.outcomes[rows] = outcome
+        answers = Answers(len(self._job.assigned), signature, self._job.checks, self._job.score)
+        for index, (unasked, outcome) in self._unasked.items():
+            answers.outcomes[unasked] = outcome
+            answers.fallen.add(index)
         pieces = [self._after_first_share(answers)]
         fallen, update = self._settle_candidates(answers)
         pieces.append(Piece(fallen, self._job.limits.run_rows))
@@ -77,8 +78,12 @@ class Flight:
         answers.give_up(convicted)
         if self._mirror is None:
             return Collected(answers.predictions(), update)
-        mirrored, verdicts = self._mirror.collect(answers, keep_going)
+        mirrored, verdicts = self._mirror.collect(answers, self._first_run_of_control, keep_going)
         return Collected(answers.predictions(mirrored), update.joined(verdicts))
+
+    @property
+    def _first_run_of_control(self) -> tuple[int, int] | None:
+        return self._control_share.first_run if self._control_share is not None else None
 
     def _hand_over(self, index: int, breakers: Breakers) -> None:
         """Hand a candidate its rows, or note why it is not asked."""
@@ -86,11 +91,17 @@ class Flight:
         rows = np.flatnonzero(job.assigned == index)
         whom = job.whom(index, breakers)
         if isinstance(whom, Outcome):
-            self._unasked.append((rows, whom))
+            self._unasked[index] = rows, whom
             return
         timeout = job.limits.timeout_seconds
         self._candidates[index] = Share(
-            whom, job.inputs, rows, run_rows=job.limits.run_rows, patience=timeout, turn=timeout
+            whom,
+            job.inputs,
+            rows,
+            run_rows=job.limits.run_rows,
+            patience=timeout,
+            search=job.search_seconds,
+            turn=timeout,
         )
 
     def _share_of_control(self, process: ModelProcess, piece: Piece) -> Share:
@@ -100,6 +111,8 @@ class Flight:
             piece.rows,
             run_rows=piece.run_rows,
             patience=self._watchdog,
+            search=self._job.search_seconds,
+            thorough=True,
             prove=piece.alone,
             confirm=True,
         )
@@ -114,15 +127,21 @@ class Flight:
             assert arm is not None
             if share.fall is None:
                 arm.answered()
-                fell[arm.name] = False
+                fell[arm.name] = answers.ran[index] = share.late
+            if share.fall is None and not share.late:
                 fallen.append(_settle_candidate(share, index, answers))
                 continue
             fallen.append(share.rows)
-            outcome = OUTCOME_OF_FALL[share.fall.kind]
-            answers.fall_back(dict.fromkeys(share.rows.tolist(), f"{arm.name}: {share.fall.reason}"), outcome)
+            answers.fallen.add(index)
+            outcome, reason = Outcome.FALLBACK_TIMEOUT, self._job.lateness
+            if share.fall is not None:
+                outcome, reason = OUTCOME_OF_FALL[share.fall.kind], share.fall.reason
+                if share.fall.blamed:
+                    answers.ran[index] = True
+            answers.fall_back(dict.fromkeys(share.rows.tolist(), f"{arm.name}: {reason}"), outcome)
             if outcome is not Outcome.FALLBACK_LOADING:
                 fell[arm.name] = True
-                reasons[arm.name] = share.fall.reason
+                reasons[arm.name] = reason
         rows = np.sort(np.concatenate(fallen)) if fallen else np.empty(0, np.int64)
         return rows, BreakerUpdate(self._job.rollout, self._job.limits.breaker, fell, reasons)
 
@@ -131,9 +150,8 @@ class Flight:
         share = self._control_share
         if share is None:
             return self._untried
+        answers.control_fell |= share.late
         trial = self._settle_control(share, answers)
-        if trial.fall is None:
-            return Piece(trial.left, max(1, self._untried.run_rows // SHORTER))
         return Piece(trial.left, self._untried.run_rows, 0 if len(trial.left) == 1 else 1)
 
     def _attempt(self, piece: Piece, answers: Answers, keep_going: KeepGoing) -> Trial:
@@ -144,6 +162,8 @@ class Flight:
         return self._settle_control(share, answers)
 
     def _settle_control(self, share: Share, answers: Answers) -> Trial:
+        if share.fall is not None and share.fall.blamed:
+            answers.control_fell = True
         invalid, raised = answers.take(share, CONTROL)
         answers.give_up(invalid)
         if share.fall is None:
@@ -159,7 +179,6 @@ class Flight:
 def _settle_candidate(share: Share, index: int, answers: Answers) -> NDArray[np.int64]:
     """Keep a candidate's answers; the rows it could not answer."""
     invalid, raised = answers.take(share, index)
-    undecided = {int(share.rows[at]): share.reasons[at] for at in np.flatnonzero(share.states == UNDECIDED).tolist()}
     answers.fall_back(invalid, Outcome.FALLBACK_INVALID)
-    answers.fall_back(raised | undecided, Outcome.FALLBACK_ERROR)
-    return np.array(sorted(invalid | raised | undecided), np.int64)
+    answers.fall_back(raised, Outcome.FALLBACK_ERROR)
+    return np.array(sorted(invalid | raised), np.int64)

@@ -1,11 +1,10 @@
 """Finding the rows that bring control down, without ever blaming a row for somebody else's doing.
 
-An attempt at some rows ends in one of three ways: all are decided (answered, or found to raise when run alone); some
-were not reached within the budget of runs; or the process fell. The search goes on until every row is decided:
+An attempt at some rows ends in one of two ways: all are decided (answered, or found to raise when run alone), or the
+process fell. The search goes on until every row is decided:
 
-1. What the budget did not reach is tried again in runs 16 times shorter (8 extra runs halve a run about 4 times).
-2. Rows on which the process fell are tried again, three times on the same rows; then they are halved.
-3. A single row is tried in a process that has just reproduced its golden records. If that process falls for a reason
+1. Rows on which the process fell are tried again, three times on the same rows; then they are halved.
+2. A single row is tried in a process that has just reproduced its golden records. If that process falls for a reason
    that can be the row's (a crash, a hang, want of memory: not a kill from outside), twice, the row is convicted.
    Anything else proves nothing and is tried again.
 
@@ -23,7 +22,6 @@ from streamsplit.inference.fall import Fall
 
 FAILURES_BEFORE_HALVING = 3
 FALLS_BEFORE_CONVICTION = 2
-SHORTER = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Piece:
 
     Attributes:
         rows: int64 (k,), ascending.
-        run_rows: Most rows in one run of the next attempt.
+        run_rows: Most rows in one run.
         falls: How often the process fell on exactly these rows; for a single row, only the falls that count.
     """
 
@@ -51,7 +49,7 @@ class Trial:
     """How an attempt ended.
 
     Attributes:
-        left: int64 (k,), the rows that are not decided, ascending.
+        left: int64 (k,), the rows that are not decided, ascending; empty unless the process fell.
         fall: How the process came down; None: it did not.
         proven: Whether it had reproduced its golden records for this attempt.
     """
@@ -87,8 +85,6 @@ def isolate(pieces: Sequence[Piece], attempt: Callable[[Piece], Trial]) -> dict[
 
 def _next(piece: Piece, trial: Trial) -> Sequence[Piece]:
     """What remains of a piece after an attempt."""
-    if trial.fall is None:
-        return [Piece(trial.left, max(1, piece.run_rows // SHORTER))]
     if len(trial.left) == 1:
         falls = piece.falls + _counts(trial) if piece.alone else 0
         return [Piece(trial.left, piece.run_rows, falls)]

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.guards import Score
 from streamsplit.core.records import Outcome, Predictions
 from streamsplit.core.rollout import BUDGET_SECONDS, Check, Limits
+from streamsplit.core.text_tensor import Tensor
 from streamsplit.inference.arm import Arm
 from streamsplit.inference.breakers import Breakers, BreakerUpdate
 from streamsplit.inference.process import ModelProcess
@@ -30,9 +31,10 @@ class Job:
         mirrors: Index of a candidate → int64 (k,), ascending, rows of control that it answers too, unseen; None where
             nothing is mirrored.
         budget_seconds: Longest time that the batch, all its answers ready, waits for the mirrored rows.
+        score: The number that is wanted of mirrored answers; None: none.
     """
 
-    inputs: Mapping[str, NDArray[Any]]
+    inputs: Mapping[str, Tensor]
     assigned: NDArray[np.int8]
     arms: Sequence[Arm | None]
     rollout: int = -1
@@ -41,6 +43,20 @@ class Job:
     stale: bool = False
     mirrors: Mapping[int, NDArray[np.int64]] | None = None
     budget_seconds: float = BUDGET_SECONDS
+    score: Score | None = None
+
+    @property
+    def search_seconds(self) -> float:
+        """How long an arm may look for the rows that raise: half of a candidate's time-out.
+
+        One clock for both arms, so that a search that is late is a failed run of either.
+        """
+        return self.limits.timeout_seconds / 2
+
+    @property
+    def lateness(self) -> str:
+        """What is said of a candidate whose search was late."""
+        return f"the rows that raise were not all found within {self.search_seconds:g} s"
 
     def whom(self, index: int, breakers: Breakers) -> ModelProcess | Outcome:
         """The process to ask for a candidate's rows, or how they end because it is not asked."""

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.records import Datatype, TensorSpec
+from streamsplit.core.text_tensor import Tensor, TextTensor
 from streamsplit.inference.arena import Arena, aligned
 
 Blob = tuple[int, int]
@@ -41,7 +43,7 @@ def fixed(arena: Arena, spec: TensorSpec, offset: int, rows: int) -> NDArray[Any
 def write_inputs(
     arena: Arena,
     specs: Sequence[TensorSpec],
-    columns: Mapping[str, NDArray[Any]],
+    columns: Mapping[str, Tensor],
     rows: NDArray[np.int64],
     *,
     offsets: Mapping[str, int],
@@ -52,7 +54,7 @@ def write_inputs(
     Args:
         arena: Where to; grown as needed.
         specs: The tensors.
-        columns: For each an array (m, *shape); BYTES are objects of `bytes`.
+        columns: For each the m examples; BYTES as texts, or as an array of `bytes` objects.
         rows: int64 (k,), the rows wanted, in order.
         offsets: Where the fixed parts go, as `reserve` said.
         free: First free offset, where blobs go.
@@ -67,20 +69,23 @@ def write_inputs(
     blobs: dict[str, Blob] = {}
     for spec in specs:
         target = fixed(arena, spec, offsets[spec.name], len(rows))
-        if spec.datatype is Datatype.BYTES:
-            blob, free = append_texts(arena, columns[spec.name][rows], target, free)
-            blobs[spec.name] = blob
+        column = columns[spec.name]
+        if isinstance(column, TextTensor) or spec.datatype is Datatype.BYTES:
+            blobs[spec.name], free = _write_texts(arena, TextTensor.of(column)[rows].elements, target, free)
         else:
             # "clip" only because numpy then writes straight into `out`; the rows are always within.
-            np.take(columns[spec.name], rows, axis=0, out=target, mode="clip")
+            np.take(column, rows, axis=0, out=target, mode="clip")
     return blobs, free
 
 
 def append_texts(arena: Arena, values: NDArray[Any], lengths: NDArray[Any], free: int) -> tuple[Blob, int]:
     """Write `bytes` objects as a blob at `free`, and their lengths; returns the blob and the next free offset."""
-    elements = values.reshape(-1).tolist()
-    data = b"".join(elements)
-    lengths.reshape(-1)[:] = np.fromiter(map(len, elements), _LENGTH, len(elements))
+    return _write_texts(arena, ByteStrings.of(values.reshape(-1).tolist()), lengths, free)
+
+
+def _write_texts(arena: Arena, texts: ByteStrings, lengths: NDArray[Any], free: int) -> tuple[Blob, int]:
+    data = texts.joined()
+    lengths.reshape(-1)[:] = texts.lengths
     arena.ensure(free + len(data))
     arena.write(free, data)
     return (free, len(data)), aligned(free + len(data))

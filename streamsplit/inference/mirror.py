@@ -39,12 +39,13 @@ class Mirror:
         return tuple(shadow for shadow in self._shadows.values() if shadow.leads)
 
     def collect(
-        self, answers: Answers, keep_going: KeepGoing
+        self, answers: Answers, control: tuple[int, int] | None, keep_going: KeepGoing
     ) -> tuple[dict[int, Reflection], dict[str, tuple[bool, str]]]:
         """Wait for what has not come, at most the budget, and judge it.
 
         Args:
             answers: Of the whole batch, all of them decided.
+            control: Rows of control's first run, and its wall time in microseconds; None: it did not go well.
             keep_going: Asked while it takes long.
 
         Returns:
@@ -60,7 +61,7 @@ class Mirror:
         wait_for_shares(waiting, keep_going, until=now + self._job.budget_seconds)
         reflections, fell = dict(self._unasked), {}
         for index, shadow in self._shadows.items():
-            verdict = shadow.verdict(answers)
+            verdict = shadow.verdict(answers, control)
             reflections[index] = verdict.reflection
             arm = self._job.arms[index]
             if arm is not None and verdict.fell is not None:

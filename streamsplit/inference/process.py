@@ -111,14 +111,17 @@ class ModelProcess:
                     signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def fall(self) -> Fall:
-        """How it ended; waits for the one who reaps it, and ends it if it only seems to be gone."""
+        """How it ended; waits for `announce`, and ends it if it only seems to be gone."""
         if not self._ended.wait(_REAP_SECONDS):
             self.kill(Fall(FallKind.KILLED, "its process does not listen any more"))
             self._ended.wait(_REAP_SECONDS)
         return self._fall or Fall(FallKind.KILLED, "its process does not end")
 
     def reap(self) -> Fall:
-        """Wait for the end of a process that has been killed or is ending, and give everything back."""
+        """Wait for the end of a process that has been killed or is ending, and give everything back.
+
+        To be followed by `announce`.
+        """
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(_REAP_SECONDS)
         if self._popen.returncode is None:
@@ -134,8 +137,11 @@ class ModelProcess:
             self.arena.close()
             os.close(self.pidfd)
             self.pidfd = -1
-        self._ended.set()
         return self._fall
+
+    def announce(self) -> None:
+        """Let those go on who ask for its fall."""
+        self._ended.set()
 
     def suspended(self) -> bool:
         """Whether somebody has stopped it with a signal: then its silence is not its own."""

@@ -1,8 +1,7 @@
 """An exchange as the model process carries it out: cut into runs, and a run that raises searched for healthy rows."""
 
-import heapq
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,8 @@ from numpy.typing import NDArray
 from streamsplit.core.records import Datatype, Signature, TensorSpec
 from streamsplit.inference.arena import Arena
 from streamsplit.inference.layout import append_texts, fixed, read_strings
+from streamsplit.inference.search import Search
 from streamsplit.inference.session import Columns, Model, is_out_of_memory
-
-EXTRA_RUNS = 8
-"""Runs spent on finding the healthy rows of a run that raised."""
 
 _REASON = 300
 
@@ -43,7 +40,8 @@ class Exchange:
     Args:
         chain: Who answers.
         arena: Where the tensors lie.
-        message: The parent's order: `rows`, `run_rows`, `inputs` and `outputs` (offsets), `blobs`, `free`.
+        message: The parent's order: `rows`, `run_rows`, `search` (seconds) and `thorough`, `inputs` and `outputs`
+            (offsets), `blobs`, `free`.
         report: Called after every run, so that the parent knows we are alive.
     """
 
@@ -55,57 +53,31 @@ class Exchange:
         self._run_rows: int = message["run_rows"]
         self._outputs: Mapping[str, int] = message["outputs"]
         self._free: int = message["free"]
+        self._search = Search(self._run, message["search"], thorough=message["thorough"])
         self._columns = {spec.name: self._input(spec, message) for spec in chain.signature.inputs}
 
     def answer(self) -> bool:
         """Answer every row or report it as failed; returns whether every run went well at once.
+
+        Where the time for the search is over the rest is left, unless the order is to be thorough.
 
         Raises:
             MemoryError: A run failed for want of memory; the process must end.
         """
         well = True
         for start in range(0, self._rows, self._run_rows):
-            piece = (start, min(start + self._run_rows, self._rows))
-            error = self._run(*piece)
-            if error is not None:
-                well = False
-                for failed, alone, why in self._search(piece, error):
-                    self._report({"failed": failed, "alone": alone, "why": why})
-        return well
-
-    def _search(self, piece: tuple[int, int], error: str) -> Iterator[tuple[tuple[int, int], bool, str]]:
-        """Halve what raises, largest piece first, so that the budget buys the most healthy rows.
-
-        Yields:
-            (from, to), whether it is a row that raised alone, and why. What the budget did not reach is not alone.
-        """
-        if piece[1] - piece[0] == 1:
-            yield piece, True, error
-            return
-        raising = [(piece[0] - piece[1], piece, error)]
-        budget = EXTRA_RUNS
-        while raising:
-            _, (start, stop), error = heapq.heappop(raising)
-            if not budget:
-                yield (start, stop), False, error
+            stop = min(start + self._run_rows, self._rows)
+            error = self._run(start, stop)
+            if error is None:
                 continue
-            middle = (start + stop) // 2
-            left = self._run(start, middle)
-            budget -= 1
-            # Where the left half is healthy the right one holds the reason, and is halved without being run whole.
-            right: str | None = error
-            if left is not None or stop - middle == 1:
-                if not budget:
-                    yield (middle, stop), False, error
-                    right = None
-                else:
-                    right = self._run(middle, stop)
-                    budget -= 1
-            for half, why in (((start, middle), left), ((middle, stop), right)):
-                if why is not None and half[1] - half[0] == 1:
-                    yield half, True, why
-                elif why is not None:
-                    heapq.heappush(raising, (half[0] - half[1], half, why))
+            well = False
+            for row, why in self._search.culprits(start, stop, error):
+                self._report({"failed": row, "why": why, "searched": self._search.spent})
+            if self._search.given_up:
+                break
+        if self._search.late:
+            self._report({"late": True})
+        return well
 
     def _run(self, start: int, stop: int) -> str | None:
         """Run some rows and put the answers into the arena; the error's text if the model raised."""
@@ -116,11 +88,13 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - a model may raise anything
             if is_out_of_memory(error):
                 raise MemoryError(str(error)[:_REASON]) from None
-            self._report({"raised": (start, stop)})
+            if rows > 1:  # a single row is reported by who asked
+                self._report({"raised": (start, stop), "searched": self._search.spent})
             return " ".join(str(error).split())[:_REASON] or type(error).__name__
         micros = int((time.perf_counter() - began) * 1e6)
         blobs = {spec.name: self._store(spec, answers[spec.name], start) for spec in self._chain.signature.outputs}
-        self._report({"ran": (start, stop), "micros": micros, "blobs": {k: v for k, v in blobs.items() if v}})
+        texts = {name: blob for name, blob in blobs.items() if blob}
+        self._report({"ran": (start, stop), "micros": micros, "blobs": texts, "searched": self._search.spent})
         return None
 
     def _input(self, spec: TensorSpec, message: Mapping[str, Any]) -> NDArray[Any]:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamsplit.core.records import Datatype
+from streamsplit.core.text_tensor import Tensor
 from streamsplit.inference.fall import Fall, FallKind
 from streamsplit.inference.layout import fixed, read_texts, reserve, write_inputs
 from streamsplit.inference.process import ModelProcess
 
-OPEN, ANSWERED, RAISED, UNDECIDED = range(4)
-"""States of a row: not run, answered, raised when run alone, raised together with others."""
+OPEN, ANSWERED, RAISED = range(3)
+"""States of a row: not decided, answered, raised when run alone."""
 
 _QUIET_SECONDS = 0.01
 _NUMBERS = itertools.count()
@@ -31,7 +32,9 @@ class Share:
         columns: The batch's inputs, m rows each.
         rows: int64 (k,), the rows of the share, at least one.
         run_rows: Most rows in one run.
-        patience: Seconds in which one run must finish.
+        patience: Seconds in which one run must finish; the time spent on a search (below) is taken off it.
+        search: Seconds, all in all, in which the rows that raise must be found where a run does.
+        thorough: Whether they are looked for until all is decided; else the share ends where that time does.
         prove: Whether the process must reproduce its golden records first.
         confirm: Whether it must reproduce them afterwards, if a row raised: else the process, not the row, is to blame,
             and it falls.
@@ -41,9 +44,10 @@ class Share:
     Attributes:
         process: As given.
         rows: As given.
-        states: int8 (k,), one of OPEN, ANSWERED, RAISED, UNDECIDED.
+        states: int8 (k,), one of OPEN, ANSWERED, RAISED.
         micros: int64 (k,), wall time of the run that answered.
         reasons: Position in the share → why the row raised.
+        late: Whether the time for the search was over before all was decided.
         proven: Whether the golden records have been reproduced for this share.
         fall: How the process came down before the share was done; None: it did not.
         end: The first byte of the arena behind its tensors.
@@ -52,11 +56,13 @@ class Share:
     def __init__(
         self,
         process: ModelProcess,
-        columns: Mapping[str, NDArray[Any]],
+        columns: Mapping[str, Tensor],
         rows: NDArray[np.int64],
         *,
         run_rows: int,
         patience: float,
+        search: float = 0.0,
+        thorough: bool = False,
         prove: bool = False,
         confirm: bool = False,
         turn: float = math.inf,
@@ -67,6 +73,7 @@ class Share:
         self.states = np.zeros(len(rows), np.int8)
         self.micros = np.zeros(len(rows), np.int64)
         self.reasons: dict[int, str] = {}
+        self.late = False
         self.proven = False
         self.fall: Fall | None = None
         self._columns = columns
@@ -74,11 +81,14 @@ class Share:
             "id": next(_NUMBERS),
             "rows": len(rows),
             "run_rows": run_rows,
+            "search": search,
+            "thorough": thorough,
             "prove": prove,
             "confirm": confirm,
             "quiet": min(_QUIET_SECONDS, patience / 20),
         }
         self._patience = patience
+        self._searched = 0.0
         self._turn = time.monotonic() + turn
         self._sent = False
         self._done = False
@@ -97,7 +107,7 @@ class Share:
     @property
     def deadline(self) -> float:
         """When the run under way must have finished, on the monotonic clock."""
-        deadline = self._progress + self._patience + float(self._order["quiet"])
+        deadline = self._progress + self._left + float(self._order["quiet"])
         return deadline if self._sent else min(deadline, self._turn)
 
     @property
@@ -109,6 +119,12 @@ class Share:
     def sent(self) -> bool:
         """Whether the process has been given it."""
         return self._sent
+
+    @property
+    def first_run(self) -> tuple[int, int] | None:
+        """Rows of the first run, and its wall time in microseconds; None where it raised or is not finished."""
+        rows = min(len(self.rows), int(self._order["run_rows"]))
+        return (rows, int(self.micros[0])) if (self.states[:rows] == ANSWERED).all() else None
 
     def output(self, name: str) -> NDArray[Any]:
         """The answers, (k, *shape), valid where `states` is ANSWERED; on the arena: copy what must stay."""
@@ -133,13 +149,18 @@ class Share:
         elif time.monotonic() > self.deadline:
             self._lose_patience()
 
+    @property
+    def _left(self) -> float:
+        """Seconds that the run under way may take: what raises first and then hangs costs one time-out in all."""
+        return self._patience - min(self._searched, float(self._order["search"]))
+
     def _lose_patience(self) -> None:
         if self.process.suspended():
             fall = Fall(FallKind.SUSPENDED, "its process was suspended from outside")
-        elif time.monotonic() <= self._progress + self._patience:
+        elif not self._sent and time.monotonic() <= self._progress + self._patience:
             fall = Fall(FallKind.HANG, "it was busy for too long with rows that were given up")
         else:
-            fall = Fall(FallKind.HANG, f"no run finished within {self._patience:g} s")
+            fall = Fall(FallKind.HANG, f"no run finished within {self._left:.3g} s")
         self.process.kill(fall)
         self.fall = self.process.fall()
 
@@ -177,6 +198,7 @@ class Share:
             self.process.busy = None
         if message["id"] != self._order["id"] or not self._sent:
             return  # of a share that was given up
+        self._searched = message.get("searched", self._searched)
         if "ran" in message:
             start, stop = message["ran"]
             self.states[start:stop] = ANSWERED
@@ -186,9 +208,10 @@ class Share:
                 lengths = self._outputs[name][start:stop]
                 self._texts[name][start:stop] = read_texts(self.process.arena, blob, lengths)
         elif "failed" in message:
-            start, stop = message["failed"]
-            self.states[start:stop] = RAISED if message["alone"] else UNDECIDED
-            self.reasons.update(dict.fromkeys(range(start, stop), message["why"]))
+            self.states[message["failed"]] = RAISED
+            self.reasons[message["failed"]] = message["why"]
+        elif "late" in message:
+            self.late = True
         elif "proven" in message:
             self.proven = True
         elif "done" in message:

@@ -66,12 +66,12 @@ def _of_requests(
         table,
         RequestColumns(
             rows=np.arange(len(at)),
-            ids=[columns.ids[row] for row in at],
+            ids=columns.ids.at(at),
             times=columns.times[at],
-            attributes={name: [columns.attributes[name][row] for row in at] for name in table.attributes},
+            attributes={name: columns.attributes[name].at(at) for name in table.attributes},
             inputs={},
         ),
-        [requests.keys[row] for row in rows],
+        requests.keys.at(rows),
     )
     yield _at(Fault.WRONG_UNIT, audits, fingerprints(routing.units) != audits.units)
     yield _at(Fault.WRONG_BUCKET, audits, routing.buckets != audits.buckets)

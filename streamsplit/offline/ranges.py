@@ -34,15 +34,20 @@ class Extent:
 
     Attributes:
         start: First offset that is kept.
-        end: Behind the last record written, decided or not.
+        end: Behind the last record written, decided or not; or behind the last one decided.
     """
 
     start: int
     end: int
 
 
-def extents(connection: Connection, topic: str) -> dict[int, Extent]:
+def extents(connection: Connection, topic: str, *, decided: bool = False) -> dict[int, Extent]:
     """What each partition of a topic holds now.
+
+    Args:
+        connection: The way to the broker.
+        topic: Name of the topic.
+        decided: End before the first transaction that is still open, so that reading never waits for it.
 
     Raises:
         ServiceError: The topic is not there or cannot be asked.
@@ -53,11 +58,10 @@ def extents(connection: Connection, topic: str) -> dict[int, Extent]:
         if described.error is not None or not described.partitions:
             raise ServiceError(f"the topic {topic} is not there; make it with `streamsplit topics create`")
         partitions = [TopicPartition(topic, number) for number in described.partitions]
-        # Undecided transactions count: what is committed now may be followed by one that is.
+        # Undecided transactions count, unless told: what is committed now may be followed by one that is.
+        isolation = IsolationLevel.READ_COMMITTED if decided else IsolationLevel.READ_UNCOMMITTED
         first, last = (
-            admin.list_offsets(
-                dict.fromkeys(partitions, spec), isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=10
-            )
+            admin.list_offsets(dict.fromkeys(partitions, spec), isolation_level=isolation, request_timeout=10)
             for spec in _ENDS
         )
         return {

@@ -9,7 +9,10 @@ import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
 
-from streamsplit.core.records import Headers, RequestColumns
+from streamsplit.core.byte_strings import ByteStrings
+from streamsplit.core.errors import DataError
+from streamsplit.core.headers import Headers
+from streamsplit.core.records import RequestColumns
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.topics import Topics
 from streamsplit.offline.derivation import wanted_attributes
@@ -29,10 +32,12 @@ from streamsplit.offline.recorded import (
     head_fingerprint,
     joined,
 )
+from streamsplit.offline.rehash import Committed, Rehash
 from streamsplit.offline.report import Gap, Span
 from streamsplit.offline.universe import Edges, spans, unread_gaps
 from streamsplit.wire.dead_letters import PREFIX
 from streamsplit.wire.schemas import SchemaStore
+from streamsplit.wire.summaries import SummaryReader
 
 _TOPIC, _PARTITION, _OFFSET, _STAGE = (PREFIX + word for word in ("topic", "partition", "offset", "stage"))
 _OUTPUT = ("id", "rollout", "revision", "arm", "model", "outcome", "source_partition", "source_offset")
@@ -71,18 +76,24 @@ def read(connection: Connection, topics: Topics, schemas: SchemaStore) -> Readin
     of_requests = extents(connection, topics.requests)
     committed = committed_offsets(connection, group_of(topics.deployment), topics.requests, of_requests)
     states, kinds = accepted(read_history(connection, topics.control))
-    ends = {name: extents(connection, name) for name in (topics.audit, topics.outputs, topics.dead_letters)}
+    answers = topics.audit, topics.outputs, topics.dead_letters
+    ends = {name: extents(connection, name) for name in (topics.summaries, *answers)}
+    rehash = Rehash(_committed(connection, topics, schemas, ends))
     audit_fields, output_fields = Fields(schemas, "audit", _AUDIT), Fields(schemas, "output", _OUTPUT)
     # A chunk becomes columns before the next is read: a million records as objects would fill a gigabyte.
-    audits = joined([_audits(chunk, audit_fields) for chunk in _chunks(connection, topics.audit, ends)])
+    audit_parts = [_audits(chunk, audit_fields, rehash) for chunk in _chunks(connection, topics.audit, ends)]
+    audits = joined([part for part, _ in audit_parts])
     outputs = joined([_outputs(chunk, output_fields) for chunk in _chunks(connection, topics.outputs, ends)])
-    parts = [_dead_letters(chunk) for chunk in _chunks(connection, topics.dead_letters, ends)]
-    letters, unsourced = joined([part for part, _ in parts]), tuple(place for _, places in parts for place in places)
+    rehash.dead_letters()
+    parts = [_dead_letters(chunk, rehash) for chunk in _chunks(connection, topics.dead_letters, ends)]
+    letters = joined([part for part, _ in parts])
+    unsourced = tuple(place for _, places in (*audit_parts, *parts) for place in places)
     edges = Edges(
         committed=committed,
         retained={partition: extent.start for partition, extent in of_requests.items()},
         cut={
-            name: frozenset(partition for partition, extent in ends[name].items() if extent.start > 0) for name in ends
+            name: frozenset(partition for partition, extent in ends[name].items() if extent.start > 0)
+            for name in answers
         },
     )
     universe = spans(edges, {topics.audit: audits, topics.outputs: outputs, topics.dead_letters: letters})
@@ -91,7 +102,8 @@ def read(connection: Connection, topics: Topics, schemas: SchemaStore) -> Readin
     requests = _requests(
         read_range(connection, topics.requests, judged), RequestFields(schemas, attributes), attributes
     )
-    recorded = Recorded(requests, audits, outputs, letters, states, kinds, unsourced)
+    digested = rehash.digested(edges.cut[topics.audit], edges.cut[topics.dead_letters])
+    recorded = Recorded(requests, audits, outputs, letters, states, kinds, unsourced, digested)
     return Reading(recorded, universe, unread_gaps(edges))
 
 
@@ -105,14 +117,40 @@ def _chunks(connection: Connection, topic: str, ends: Mapping[str, Mapping[int, 
     yield from read_range(connection, topic, ends[topic])
 
 
+def _committed(
+    connection: Connection, topics: Topics, schemas: SchemaStore, ends: Mapping[str, Mapping[int, Extent]]
+) -> Committed:
+    """What the summaries say was committed."""
+    reader = SummaryReader(schemas)
+    committed = Committed(begins=ends[topics.summaries][0].start == 0)
+    for chunk in _chunks(connection, topics.summaries, ends):
+        for message in chunk:
+            try:
+                committed.add(place_of(message)[2], message.value() or b"", reader.read(message.value() or b""))
+            except DataError:
+                committed.add(place_of(message)[2], b"", None)
+    return committed
+
+
 def _numbers(values: Iterable[int], dtype: type[np.generic]) -> NDArray[Any]:
     return np.array(list(values), dtype)
 
 
-def _audits(messages: list[Message], fields: Fields) -> RecordedAudits:
-    rows = [(place_of(message)[1], record) for message in messages if (record := fields.read(message.value()))]
+def _audits(
+    messages: list[Message], fields: Fields, rehash: Rehash
+) -> tuple[RecordedAudits, tuple[tuple[int, int], ...]]:
+    """The audit records, and the places of what is none."""
+    rows, unsourced = [], []
+    for message in messages:
+        _, partition, offset = place_of(message)
+        record = fields.read(message.value())
+        if not record:
+            unsourced.append((partition, offset))
+            continue
+        rows.append((partition, record))
+        rehash.audit(record["source_partition"], record["source_offset"], message.value())
     records = [record for _, record in rows]
-    return RecordedAudits(
+    columns = RecordedAudits(
         **_shared(rows, records),
         rules=_numbers((record["rule"] for record in records), np.int32),
         buckets=_numbers((record["bucket"] for record in records), np.int32),
@@ -120,6 +158,7 @@ def _audits(messages: list[Message], fields: Fields) -> RecordedAudits:
         served_by=Words.of(record["served_by"] for record in records),
         mirrored=Words.of(word_of(record["mirrored"]) for record in records),
     )
+    return columns, tuple(unsourced)
 
 
 def _outputs(messages: list[Message], fields: Fields) -> RecordedOutputs:
@@ -146,7 +185,7 @@ def _shared(rows: list[tuple[int, Mapping[str, Any]]], records: list[Mapping[str
     }
 
 
-def _dead_letters(messages: list[Message]) -> tuple[RecordedDeadLetters, tuple[tuple[int, int], ...]]:
+def _dead_letters(messages: list[Message], rehash: Rehash) -> tuple[RecordedDeadLetters, tuple[tuple[int, int], ...]]:
     """The dead letters, and the places of those that name no request."""
     partitions, offsets, own, heads, routed, unsourced = [], [], [], [], [], []
     for message in messages:
@@ -158,6 +197,7 @@ def _dead_letters(messages: list[Message]) -> tuple[RecordedDeadLetters, tuple[t
         except (KeyError, ValueError):
             unsourced.append((partition, offset))
             continue
+        rehash.dead_letter(*source, message.value())
         partitions.append(source[0])
         offsets.append(source[1])
         own.append(partition)
@@ -206,16 +246,16 @@ def _requests(chunks: Iterable[list[Message]], fields: RequestFields, attributes
     decoded = [read_fields for read_fields in sorted_fields if read_fields is not None]
     columns = RequestColumns(
         rows=np.array(rows, np.int64),
-        ids=[identity for identity, _ in decoded],
+        ids=ByteStrings.of([identity for identity, _ in decoded]),
         times=np.zeros(len(decoded), np.int64),
-        attributes={name: [values[at] for _, values in decoded] for at, name in enumerate(attributes)},
+        attributes={name: ByteStrings.of([values[at] for _, values in decoded]) for at, name in enumerate(attributes)},
         inputs={},
     )
     return RecordedRequests(
         np.array(partitions, np.int32)[order],
         np.array(offsets, np.int64)[order],
         np.array(heads, np.uint64)[order],
-        [keys[row] for row in order],
+        ByteStrings.of(keys).at(order),
         columns,
     )
 

@@ -5,15 +5,18 @@ into a vocabulary, so that a million requests fit in some hundred megabytes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from streamsplit.core.records import Headers, RequestColumns
+from streamsplit.core.byte_strings import ByteStrings
+from streamsplit.core.headers import Headers
+from streamsplit.core.records import RequestColumns
 from streamsplit.core.rollout import State
+from streamsplit.offline.digested import Digested
 
 _OFFSET_BITS = 44
 NOTHING = 0
@@ -154,7 +157,7 @@ class RecordedRequests:
     partitions: NDArray[np.int32]
     offsets: NDArray[np.int64]
     heads: NDArray[np.uint64]
-    keys: Sequence[bytes | None]
+    keys: ByteStrings
     columns: RequestColumns
 
     def __len__(self) -> int:
@@ -258,7 +261,8 @@ class Recorded:
         dead_letters: All that are kept.
         states: Revision → state, for every accepted command of the control log.
         kinds: Revision → the command's kind.
-        unsourced: Dead letters that name no request, as (partition, offset) of the dead letter itself.
+        unsourced: Dead letters and audit records that name no request, as (partition, offset) of the record itself.
+        digested: What was committed, against what is there now.
     """
 
     requests: RecordedRequests
@@ -268,3 +272,4 @@ class Recorded:
     states: Mapping[int, State]
     kinds: Mapping[int, str]
     unsourced: tuple[tuple[int, int], ...] = ()
+    digested: Digested = field(default_factory=Digested)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from streamsplit.offline.replayed import ReplayedDecisions
+
 SHOWN = 5
 """How many offending requests of each fault are shown."""
 
@@ -36,6 +38,8 @@ class Fault(enum.Enum):
     MISPLACED = ("misplaced", "wrong", "an answer or audit in another partition than its request")
     CHANGED = ("changed", "wrong", "an answer with another key or other headers than its request")
     OUT_OF_ORDER = ("out_of_order", "wrong", "an answer that stands before that of an earlier request")
+    DIGEST_MISMATCH = ("digest_mismatch", "wrong", "a stretch whose audit or dead letters are not what was committed")
+    CHAIN_BROKEN = ("chain_broken", "wrong", "a summary (its offset) that does not follow its slot's last one")
 
     def __init__(self, word: str, total: str, meaning: str) -> None:
         self.word = word
@@ -170,6 +174,25 @@ class MirroredArm:
 
 
 @dataclass(frozen=True, slots=True)
+class Digests:
+    """What became of the digests of audit and dead letters.
+
+    Attributes:
+        verified: Stretches whose records are those that were committed.
+        removed: Stretches of which retention has removed a part, so that nobody can say.
+        without: Audited requests of the universe that no digest covers.
+        restarted: Chains of summaries begun anew by a slot: its process was started again.
+        served_again: Stretches that begin before the end of an earlier one: an operator reset the offsets.
+    """
+
+    verified: int = 0
+    removed: int = 0
+    without: int = 0
+    restarted: int = 0
+    served_again: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """Where a change of the state came into force.
 
@@ -206,6 +229,8 @@ class Report:
         outcomes: How the audited requests ended: outcome → requests.
         mirrors: By revision, route and candidate: of the requests that control was assigned, those that were mirrored.
         mirrored: How each candidate fared with them.
+        digests: Of audit and dead letters.
+        decisions: The judge's, against those of a replay; None where they were not looked at.
     """
 
     spans: tuple[Span, ...]
@@ -221,6 +246,8 @@ class Report:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     mirrors: tuple[Share, ...] = ()
     mirrored: tuple[MirroredArm, ...] = ()
+    digests: Digests = Digests()
+    decisions: ReplayedDecisions | None = None
 
     def total(self, word: str) -> int:
         """The sum of all findings that count to `lost`, `doubled` or `wrong`."""
@@ -234,7 +261,8 @@ class Report:
     @property
     def sound(self) -> bool:
         """Whether there is no fault."""
-        return not any(finding.count for finding in self.findings)
+        judged = self.decisions is None or self.decisions.sound
+        return judged and not any(finding.count for finding in self.findings)
 
     def to_json(self) -> dict[str, object]:
         """The report as plain values, for scripts."""
@@ -272,6 +300,14 @@ class Report:
                 }
                 for cut in self.cuts
             ],
+            "digests": {
+                "verified": self.digests.verified,
+                "partly_removed": self.digests.removed,
+                "requests_without": self.digests.without,
+                "chain_restarted": self.digests.restarted,
+                "served_again": self.digests.served_again,
+            },
+            "decisions": self.decisions.to_json() if self.decisions is not None else None,
             "retention": [
                 {"partition": gap.partition, "from": gap.start, "to": gap.end, "accepted": gap.accepted}
                 for gap in self.gaps

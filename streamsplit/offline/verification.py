@@ -6,21 +6,28 @@ from dataclasses import replace
 import numpy as np
 
 from streamsplit.core.records import Outcome
-from streamsplit.offline import accounting, derivation
+from streamsplit.offline import accounting, derivation, digests
 from streamsplit.offline.mirrors import shown
 from streamsplit.offline.recorded import Recorded
+from streamsplit.offline.replayed import ReplayedDecisions
 from streamsplit.offline.report import Fault, Finding, Gap, Report, Span, merged
 from streamsplit.offline.shares import cuts, mirror_shares, shares
 from streamsplit.offline.universe import inside
 
 
-def verify(recorded: Recorded, spans: Sequence[Span], unread: Sequence[Gap] = ()) -> Report:
+def verify(
+    recorded: Recorded,
+    spans: Sequence[Span],
+    unread: Sequence[Gap] = (),
+    decisions: ReplayedDecisions | None = None,
+) -> Report:
     """Account for every request of the universe and derive its arm again.
 
     Args:
         recorded: What the topics hold; answers and audits outside of the universe are left out here.
         spans: The universe.
         unread: Ranges that retention removed before they were read, and that nobody has accepted.
+        decisions: What a replay of the judge came to; None: it was not replayed.
     """
     audits, outputs, letters = recorded.audits, recorded.outputs, recorded.dead_letters
     recorded = replace(
@@ -36,6 +43,7 @@ def verify(recorded: Recorded, spans: Sequence[Span], unread: Sequence[Gap] = ()
         *removed,
         *accounting.findings(recorded, accounts, accepted),
         *derivation.findings(recorded, accounts),
+        *digests.findings(recorded.digested, spans),
     ]
     routed = np.isin(
         recorded.dead_letters.places, recorded.audits.places[recorded.audits.outcomes.equals(Outcome.DEAD_LETTER.label)]
@@ -54,4 +62,6 @@ def verify(recorded: Recorded, spans: Sequence[Span], unread: Sequence[Gap] = ()
         cuts=cuts(recorded.audits, recorded.states, recorded.kinds),
         outcomes=recorded.audits.outcomes.counts(),
         gaps=(*accepted, *unread),
+        digests=digests.counted(recorded.digested, spans, recorded.audits),
+        decisions=decisions,
     )

@@ -4,16 +4,19 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
 from streamsplit.core.errors import ServiceError
+from streamsplit.core.judge import Judge
 from streamsplit.inference.arm import ArmOptions
 from streamsplit.inference.dispatch import Dispatcher
+from streamsplit.inference.probing import Prober
 from streamsplit.inference.repository import Repository
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.control_follower import ControlFollower
@@ -22,35 +25,37 @@ from streamsplit.kafka.lane import Lane
 from streamsplit.kafka.lane_options import LaneOptions
 from streamsplit.kafka.positions import Gate, Positions, start_time
 from streamsplit.kafka.status_reader import StatusReader
-from streamsplit.kafka.topic_facts import describe
+from streamsplit.kafka.topic_facts import describe, message_limits
 from streamsplit.kafka.topics import Topics
 from streamsplit.kafka.transaction import Checkpoint, Transaction
 from streamsplit.service.announcer import Announcer
 from streamsplit.service.breaker_abort import BreakerAbort
+from streamsplit.service.earlier_units import EarlierUnits
 from streamsplit.service.faust_app import make_app
 from streamsplit.service.fleet import Fleet
 from streamsplit.service.health import Health, HealthServer
+from streamsplit.service.judge_app import JudgeSurroundings, build_judge
+from streamsplit.service.judging import Judging
 from streamsplit.service.quiet_log import Repetitions
 from streamsplit.service.report import Incarnation
-from streamsplit.service.schema_settings import registry_of, schema_store
+from streamsplit.service.schema_settings import registry_of, schema_store, written_header
 from streamsplit.service.sealing import Encoders, Sealer
 from streamsplit.service.settings import Settings
 from streamsplit.service.splitter import Serving as ServingState
 from streamsplit.service.splitter import Splitter
 from streamsplit.service.stopwatch import Stopwatch
 from streamsplit.service.tally import Tally
+from streamsplit.service.unit_memory import UnitMemory
 from streamsplit.service.warm_arms import WarmArms
 from streamsplit.service.worker import Serving, Worker
 from streamsplit.wire.audit import AuditEncoder
 from streamsplit.wire.decoder import RequestDecoder
 from streamsplit.wire.outputs import OutputEncoder
 from streamsplit.wire.registry import SchemaRegistry
-from streamsplit.wire.schemas import packaged
-from streamsplit.wire.summaries import SummaryEncoder
+from streamsplit.wire.summaries import SummaryEncoder, UnitsReader
 
 logger = logging.getLogger(__name__)
 
-_DEFAULT_MESSAGE_BYTES = 1_048_588
 _TELL_SECONDS = 1.0
 _CLIENTS = ("streamsplit.kafka.client", "aiokafka")
 """Loggers of libraries that repeat a line many times a second while no broker answers."""
@@ -58,7 +63,17 @@ _CLIENTS = ("streamsplit.kafka.client", "aiokafka")
 _ABORT_SECONDS = 2.0
 """Longest time that writing an abort keeps batches waiting; it is written again later."""
 
-_NEEDED = ("requests", "outputs", "audit", "dead-letters", "summaries", "control", "workers")
+_NEEDED = (
+    "requests",
+    "outputs",
+    "audit",
+    "dead-letters",
+    "summaries",
+    "control",
+    "workers",
+    "decisions",
+    "judge-state",
+)
 
 
 def run_worker(
@@ -162,7 +177,7 @@ def _build_serving(around: _Surroundings, worker: Worker, checkpoint: Checkpoint
     writer = ControlWriter(connection, topics.control)
     aborts = ControlWriter(connection, topics.control, timeout=_ABORT_SECONDS)
     registry = registry_of(settings.registry)
-    limits = _limits(around.admin, topics)
+    limits = message_limits(around.admin, [topics.outputs, topics.audit, topics.dead_letters, topics.summaries])
     transaction = Transaction(
         connection,
         f"{settings.deployment}.{settings.slot}",
@@ -181,22 +196,44 @@ def _build_serving(around: _Surroundings, worker: Worker, checkpoint: Checkpoint
     )
     stopwatch = Stopwatch()
     sealer = Sealer(topics, _encoders(topics, registry), settings.slot, limits, stopwatch)
+    earlier = EarlierUnits(connection, around.admin, topics.summaries, UnitsReader(schema_store(settings, registry)))
     splitter = Splitter(
         lane,
         lambda: _serving_state(worker),
         worker.arms,
         dispatcher=worker.dispatcher,
+        prober=Prober(settings.slot),
         decoder=RequestDecoder(schema_store(settings, registry)),
         sealer=sealer,
         tally=around.tally,
         aborts=BreakerAbort(aborts, settings.slot, worker.dispatcher),
+        units=UnitMemory(earlier),
         stopwatch=stopwatch,
     )
     fleet = Fleet(
         lambda: worker.follower.view.state, lambda: _partitions(around.admin, topics), writer, f"fleet@{settings.slot}"
     )
-    app, channel = make_app(connection, settings.deployment, topics.workers, serve=worker.serve, observe=worker.observe)
-    return Serving(lane, splitter, fleet, app, channel)
+    judge = JudgeSurroundings(
+        settings,
+        connection,
+        around.admin,
+        topics,
+        registry,
+        worker.follower,
+        around.tally,
+        Judge,
+        worker.deliver_summaries,
+        checkpoint,
+    )
+    app, channel, summaries = make_app(
+        connection,
+        settings.deployment,
+        topics.workers,
+        serve=worker.serve,
+        judge=worker.judge,
+        observe=worker.observe,
+    )
+    return Serving(lane, splitter, fleet, Judging(partial(build_judge, judge)), app, channel, summaries)
 
 
 def _serving_state(worker: Worker) -> ServingState:
@@ -246,19 +283,9 @@ def _partitions(admin: AdminClient, topics: Topics) -> int:
     return found[topics.requests].partitions
 
 
-def _limits(admin: AdminClient, topics: Topics) -> Mapping[str, int]:
-    """Topic → `max.message.bytes`, of all that a transaction writes."""
-    found = describe(admin, [topics.outputs, topics.audit, topics.dead_letters, topics.summaries])
-    return {name: facts.number("max.message.bytes", _DEFAULT_MESSAGE_BYTES) for name, facts in found.items()}
-
-
 def _encoders(topics: Topics, registry: SchemaRegistry | None) -> Encoders:
-    def header(topic: str, name: str) -> bytes:
-        schema = packaged(name)
-        return schema.header if registry is None else registry.register(topic, schema)
-
     return Encoders(
-        OutputEncoder(header(topics.outputs, "output")),
-        AuditEncoder(header(topics.audit, "audit")),
-        SummaryEncoder(header(topics.summaries, "summary")),
+        OutputEncoder(written_header(registry, topics.outputs, "output")),
+        AuditEncoder(written_header(registry, topics.audit, "audit")),
+        SummaryEncoder(written_header(registry, topics.summaries, "summary")),
     )

@@ -1,12 +1,12 @@
-"""The Faust application around a worker: the agent `split` on an in-memory channel, the agent `fleet` on `workers`.
+"""The Faust application around a worker: the agents `split` and `judge` on in-memory channels, `fleet` on `workers`.
 
-Batches reach `split` over a channel, because Faust's own way costs hundreds of microseconds a request. Faust's group
-has the topic `workers` alone, so that its rebalancing never stops the lane; that topic is written without transactions,
-whose markers Faust cannot pass. Its web server, which would listen on all addresses, is left out.
+Batches reach `split` and `judge` over channels, because Faust's own way costs hundreds of microseconds a record. Its
+group has the topic `workers` alone, so that its rebalancing never stops a lane; that topic is written without
+transactions, whose markers Faust cannot pass. Its web server, which would listen on all addresses, is left out.
 
 A channel's own queue belongs to Faust's flow control: each rebalance of Faust's group suspends and empties it. A batch
-that vanishes there would be passed over by the next one's commit. So the channel of batches has a queue that only the
-lane and `split` touch.
+that vanishes there would be passed over by the next one's commit. So a channel of batches has a queue that only its
+lane and its agent touch.
 """
 
 import ssl
@@ -22,6 +22,7 @@ from mode.utils.queues import FlowControlEvent, ThrowableQueue
 from streamsplit.core.errors import UsageError
 from streamsplit.core.records import RawBatch
 from streamsplit.kafka.clients import Connection
+from streamsplit.service.judging import Summaries
 
 _SESSION_SECONDS = 10.0
 
@@ -30,11 +31,11 @@ class _WithoutWeb(BootStrategy):
     enable_web = False
 
 
-class _Batches(Channel[RawBatch]):
+class _Batches(Channel[Any]):
     """A channel that Faust's rebalances neither suspend nor empty."""
 
     @property
-    def queue(self) -> ThrowableQueue[RawBatch]:
+    def queue(self) -> ThrowableQueue[Any]:
         if self._queue is None:
             self._queue = ThrowableQueue(flow_control=FlowControlEvent(initially_suspended=False))
         return self._queue
@@ -46,15 +47,17 @@ def make_app(
     workers_topic: str,
     *,
     serve: Callable[[RawBatch], Awaitable[None]],
+    judge: Callable[[Summaries], Awaitable[None]],
     observe: Callable[[bytes, bytes], Awaitable[None]],
-) -> tuple[faust.App, Any]:
-    """The application and its channel of batches.
+) -> tuple[faust.App, Any, Any]:
+    """The application, its channel of batches of requests, and its channel of batches of summaries.
 
     Args:
         connection: The brokers.
         deployment: Name of Faust's group.
         workers_topic: Topic of the workers' statuses.
         serve: What `split` does with a batch.
+        judge: What `judge` does with a batch of summaries.
         observe: What `fleet` does with a status, given key and value.
 
     Raises:
@@ -75,12 +78,17 @@ def make_app(
         boot_strategy=_WithoutWeb,
         web_enabled=False,
     )
-    channel = _Batches(app)
+    channel, summaries = _Batches(app), _Batches(app)
 
     @app.agent(channel, name="split")
     async def split(batches: Any) -> None:
         async for batch in batches:
             await serve(batch)
+
+    @app.agent(summaries, name="judge")
+    async def judging(batches: Any) -> None:
+        async for batch in batches:
+            await judge(batch)
 
     statuses = app.topic(workers_topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
@@ -90,7 +98,7 @@ def make_app(
             if event.key is not None and event.value is not None:
                 await observe(event.key, event.value)
 
-    return app, channel
+    return app, channel, summaries
 
 
 def _credentials(security: Mapping[str, str]) -> Any:

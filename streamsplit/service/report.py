@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from streamsplit.core.status import ArmStatus, Status
+from streamsplit.core.status import ArmStatus, Status, UnitStatus
 from streamsplit.kafka.control_follower import ControlView
 from streamsplit.kafka.lane import Progress
 from streamsplit.service.tally import Tally
@@ -46,6 +46,8 @@ class Parts:
         progress: Of the lane; None before it has started.
         startup: What the start waits for; empty once it is done.
         problems: What else an operator should know.
+        judging: Whether it is the judge now.
+        units: Of sticky units; None where there are none.
     """
 
     view: ControlView
@@ -54,6 +56,8 @@ class Parts:
     progress: Progress | None
     startup: Sequence[str]
     problems: Sequence[str]
+    judging: bool = False
+    units: UnitStatus | None = None
 
 
 class Stall:
@@ -138,6 +142,8 @@ def compose(incarnation: Incarnation, parts: Parts, tally: Tally, now: float, *,
         mirrored=_of_mirror(tally, now, names, "mirrored"),
         mirror_failed=_of_mirror(tally, now, names, "mirror_failed"),
         totals=tally.totals(),
+        judging=parts.judging,
+        units=parts.units,
         stopping=stopping,
     )
 

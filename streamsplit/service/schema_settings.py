@@ -4,7 +4,7 @@ import time
 
 from streamsplit.service.settings import RegistrySettings, Settings
 from streamsplit.wire.registry import SchemaRegistry, connect_registry
-from streamsplit.wire.schemas import SchemaStore, load_folder
+from streamsplit.wire.schemas import SchemaStore, load_folder, packaged
 
 
 def registry_of(settings: RegistrySettings | None) -> SchemaRegistry | None:
@@ -20,6 +20,22 @@ def registry_of(settings: RegistrySettings | None) -> SchemaRegistry | None:
         password = settings.password.get_secret_value() if settings.password is not None else ""
         options["basic.auth.user.info"] = f"{settings.user}:{password}"
     return connect_registry(options, time.monotonic)
+
+
+def written_header(registry: SchemaRegistry | None, topic: str, name: str) -> bytes:
+    """What stands before each value of a topic that is written with one of our own schemas.
+
+    Args:
+        registry: Where the schema is registered; None: it is named by its fingerprint.
+        topic: Written to.
+        name: Of the packaged schema.
+
+    Raises:
+        UsageError: The registry refuses the schema, or us.
+        ServiceError: The registry cannot be asked now.
+    """
+    schema = packaged(name)
+    return schema.header if registry is None else registry.register(topic, schema)
 
 
 def schema_store(settings: Settings, registry: SchemaRegistry | None) -> SchemaStore:

@@ -22,6 +22,7 @@ from streamsplit.kafka.status_reader import StatusReader
 from streamsplit.service.announcer import Announcer
 from streamsplit.service.fleet import Fleet
 from streamsplit.service.health import Health
+from streamsplit.service.judging import Judging, Summaries
 from streamsplit.service.report import Incarnation, Parts, Stall, unready
 from streamsplit.service.splitter import Splitter
 from streamsplit.service.warm_arms import WarmArms
@@ -56,15 +57,19 @@ class Serving:
         lane: Where batches come from.
         splitter: What serves them.
         fleet: What watches the other workers.
+        judging: What judges, while this worker is the judge.
         app: The Faust application.
         channel: Its channel of batches.
+        summaries: Its channel of batches of summaries.
     """
 
     lane: Lane
     splitter: Splitter
     fleet: Fleet
+    judging: Judging
     app: faust.App
     channel: Any
+    summaries: Any
 
 
 @dataclass(slots=True)
@@ -101,8 +106,6 @@ class Worker:
     _work: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="split"))
     _stall: Stall = field(default_factory=Stall)
     _leaving: bool = False
-    _delivered: int = 0
-    _taken: int = 0
     _loop: asyncio.AbstractEventLoop | None = None
 
     # -- what others call ---------------------------------------------------------------------------------------------
@@ -125,8 +128,13 @@ class Worker:
         """Take a batch from the lane's thread."""
         assert self._loop is not None
         assert self._serving is not None
-        self._delivered += 1
         asyncio.run_coroutine_threadsafe(self._serving.channel.put(batch), self._loop)
+
+    def deliver_summaries(self, summaries: Summaries) -> None:
+        """Take a batch of summaries from its lane's thread."""
+        assert self._loop is not None
+        assert self._serving is not None
+        asyncio.run_coroutine_threadsafe(self._serving.summaries.put(summaries), self._loop)
 
     def fail(self, error: ServiceError) -> None:
         """End this process for a reason; any thread may call."""
@@ -148,13 +156,12 @@ class Worker:
     async def serve(self, batch: RawBatch) -> None:
         """What the agent `split` does with a batch."""
         assert self._serving is not None
-        self._taken += 1
-        await self._to_its_end(self._in_work_thread(self._take, self._serving.splitter, batch))
+        await self._to_its_end(self._in_work_thread(self._serving.splitter.take, batch))
 
-    def _take(self, splitter: Splitter, batch: RawBatch) -> None:
-        splitter.take(batch)
-        if self._taken == self._delivered:
-            splitter.settle()
+    async def judge(self, summaries: Summaries) -> None:
+        """What the agent `judge` does with a batch of summaries."""
+        assert self._serving is not None
+        await self._serving.judging.take(summaries)
 
     async def observe(self, key: bytes, value: bytes) -> None:
         """What the agent `fleet` does with a status."""
@@ -243,6 +250,7 @@ class Worker:
         self._lane_started = True
         logger.info("%s serves", self.incarnation.slot)
         tending = asyncio.create_task(self._to_its_end(self._tend(serving.splitter)))
+        judging = asyncio.create_task(self._to_its_end(self._tend_judge(serving.judging)))
         while not self._stop.is_set():
             await self._pause(_STATUS_SECONDS)
             if serving.app.crashed or serving.app.should_stop:
@@ -250,12 +258,19 @@ class Worker:
             if not self.follower.running:
                 self._fail("the thread that follows the control log ended; see the log above")
         tending.cancel()
+        judging.cancel()
 
     async def _tend(self, splitter: Splitter) -> None:
         """Let the splitter do what no batch makes it do; a batch may keep it busy for long."""
         while True:
             await asyncio.sleep(_TEND_SECONDS)
             await self._in_work_thread(splitter.idle)
+
+    async def _tend_judge(self, judging: Judging) -> None:
+        """Let the judge do what no summaries make it do."""
+        while True:
+            await judging.tend()
+            await asyncio.sleep(_TEND_SECONDS)
 
     async def _to_its_end(self, activity: Coroutine[Any, Any, None]) -> None:
         """Carry out what this process cannot do without: an error in it ends the process instead of vanishing."""
@@ -273,13 +288,18 @@ class Worker:
         serving = self._serving
         if serving is not None:
             serving.splitter.stop()
-            await asyncio.to_thread(serving.lane.stop, _STOP_SECONDS)
+            await asyncio.gather(
+                asyncio.to_thread(serving.lane.stop, _STOP_SECONDS), asyncio.to_thread(serving.judging.stop)
+            )
             if serving.app.started:
                 await self._stop_faust(serving.app)
         status.cancel()
         self.announcer.announce(self._parts(), stopping=True)
         await asyncio.to_thread(self.announcer.flush)
         await asyncio.to_thread(self._work.shutdown)
+        if serving is not None:
+            await asyncio.to_thread(serving.splitter.close)
+            await asyncio.to_thread(serving.judging.close)
         await asyncio.to_thread(self.follower.stop)
         await asyncio.to_thread(self.arms.close)
 
@@ -320,7 +340,16 @@ class Worker:
     def _parts(self) -> Parts:
         view = self.follower.view
         serving = self._serving
-        found = (serving.splitter.problem, serving.fleet.alarm) if serving is not None else ()
+        found = (
+            (
+                serving.splitter.problem,
+                serving.fleet.alarm,
+                *serving.judging.problems,
+                *serving.splitter.units.problems,
+            )
+            if serving is not None
+            else ()
+        )
         return Parts(
             view=view,
             arms=self.arms.report(view.state, self.dispatcher.breakers),
@@ -328,4 +357,6 @@ class Worker:
             progress=serving.lane.progress() if serving is not None and self._lane_started else None,
             startup=self._startup,
             problems=[problem for problem in found if problem is not None],
+            judging=serving is not None and serving.judging.active,
+            units=serving.splitter.units.report() if serving is not None else None,
         )
