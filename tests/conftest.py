@@ -1,4 +1,4 @@
-"""The Kafka that tests run on, and names of their own on it."""
+"""The Kafka that tests run on, names of their own on it, and no time limits within a test."""
 
 import os
 import re
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from confluent_kafka import KafkaException
+from hypothesis import settings
 
 from streamsplit.kafka.broker import DevelopmentCluster
 from streamsplit.kafka.broker_settings import development_properties, free_ports
@@ -15,6 +16,10 @@ from streamsplit.kafka.jars import KAFKA_VERSION
 
 BROKERS_VARIABLE = "STREAMSPLIT_TEST_BROKERS"
 """`host:port` of a running Kafka, or `docker` or `jars` to choose how one is started."""
+
+# How long an example takes is the business of a benchmark: a busy machine is no reason to fail.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ClusterFactory = Callable[..., DevelopmentCluster]
 

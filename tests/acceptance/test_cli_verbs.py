@@ -1,61 +1,20 @@
 """The command line as a person runs it: a process, a real broker, exit codes, data on stdout and talk on stderr."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from streamsplit.core.commands import Command
+from streamsplit.core.rollout import Phase
+from streamsplit.kafka.clients import Connection
+from streamsplit.kafka.control_follower import ControlFollower
+from streamsplit.kafka.control_log import submit
+from streamsplit.kafka.topics import Topics
+from tests.acceptance.conftest import ROLLOUT, Run
+
 pytestmark = pytest.mark.broker
-
-MODELS = Path(__file__).parents[2] / "models"
-PROGRAM = Path(sys.executable).parent / "streamsplit"
-ROLLOUT = """\
-rollout: delay-v2
-arms:
-  control: delay@1
-  canary: delay@2
-steps:
-  - {weight: 10}
-  - pause
-  - {weight: 75}
-"""
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def run(brokers: str, deployment: str, tmp_path: Path) -> Run:
-    """Runs the program against the session's broker, with a deployment of the test's own."""
-    (tmp_path / "rollout.yaml").write_text(ROLLOUT)
-    settings = {"BROKERS": brokers, "DEPLOYMENT": deployment, "MODELS": str(MODELS), "DEVELOPMENT": "true"}
-    variables = {f"STREAMSPLIT_{name}": value for name, value in settings.items()}
-
-    def start(*words: str, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            [PROGRAM, *words],
-            cwd=tmp_path,
-            env={**os.environ, **variables, **{f"STREAMSPLIT_{name}": value for name, value in more.items()}},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert result.returncode == code, f"{words}: exit {result.returncode}\n{result.stdout}\n{result.stderr}"
-        assert "Traceback" not in result.stderr
-        return result
-
-    return start
-
-
-@pytest.fixture
-def ready(run: Run) -> Run:
-    """The same, with the topics made."""
-    run("topics", "create", "--partitions", "2")
-    return run
 
 
 def test_topics_are_created_once_and_checked(run: Run, deployment: str) -> None:
@@ -89,6 +48,23 @@ def test_apply_without_workers_stays_preparing_and_the_same_file_is_unchanged(re
     assert len(json.loads(ready("history", "-o", "json").stdout)) == 1
     waited = ready("apply", "-f", "rollout.yaml", "--wait", "--timeout", "1", code=1)
     assert "no worker has reported" in waited.stderr
+
+
+def test_apply_that_waits_says_of_a_rollout_that_is_over_who_took_it_back_and_why(
+    ready: Run, connection: Connection, deployment: str
+) -> None:
+    topics = Topics(deployment)
+    taken_back = Command(
+        command_id="judge-1-abort", kind="abort", rollout="delay-v2", actor="judge", reason="canary error limit: 90 %"
+    )
+    with ThreadPoolExecutor(1) as beside, ControlFollower(connection, topics.control) as follower:
+        waiting = beside.submit(ready, "apply", "-f", "rollout.yaml", "--wait", "--timeout", "150", code=1)
+        assert follower.wait(lambda view: view.state.phase is Phase.PREPARING, 120.0) is not None
+        assert submit(connection, topics, Command(command_id="b", kind="begin", rollout="delay-v2")).accepted
+        assert submit(connection, topics, taken_back).accepted
+        told = waiting.result().stderr
+    assert "delay-v2 began (revision 1) and was rolled back by judge (revision 2): canary error limit: 90 %" in told
+    assert "streamsplit explain judge-1-abort" in told
 
 
 def test_apply_refuses_a_broken_file_and_an_unknown_model_as_wrong_use(ready: Run, tmp_path: Path) -> None:

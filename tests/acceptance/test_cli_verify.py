@@ -18,11 +18,16 @@ import fastavro
 import numpy as np
 import pytest
 from confluent_kafka import Producer, TopicPartition
+from numpy.typing import NDArray
 
+from streamsplit.core.audit_digest import link, stretch_digest
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.commands import Command
+from streamsplit.core.headers import packed
 from streamsplit.core.records import Outcome, Predictions, RawBatch, RequestColumns, Routing
 from streamsplit.core.rollout import State, chain_label
 from streamsplit.core.routing import RoutingTable, route
+from streamsplit.core.summary import PartitionProgress, Summary
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.control_log import submit
 from streamsplit.kafka.topic_creation import create_topics
@@ -31,6 +36,7 @@ from streamsplit.wire.audit import AuditEncoder
 from streamsplit.wire.outputs import OutputEncoder
 from streamsplit.wire.provenance import Provenance
 from streamsplit.wire.schemas import packaged
+from streamsplit.wire.summaries import SummaryEncoder
 
 pytestmark = pytest.mark.broker
 
@@ -58,6 +64,7 @@ class Transaction:
     outputs: list[tuple[bytes, bytes, int]]
     audits: list[tuple[bytes, bytes, int]]
     offsets: dict[int, int]
+    digests: dict[int, bytes]
 
 
 Spoil = Callable[[Transaction], Transaction]
@@ -70,9 +77,10 @@ class Deployment:
         self.connection, self.topics = connection, topics
         create_topics(connection, topics, partitions=PARTITIONS)
         self._producer = connection.producer(
-            "test-worker", transactional_id=f"{topics.deployment}.test", transaction_timeout_ms=8000
+            "test-worker", transactional_id=f"{topics.deployment}.test", transaction_timeout_ms=60_000
         )
-        self._producer.init_transactions(10)
+        self._producer.init_transactions(60)
+        self._link: bytes | None = None
 
     def request(self) -> None:
         """Send the requests; the last of each partition is no request."""
@@ -86,7 +94,7 @@ class Deployment:
                 value = packaged("request").header + body.getvalue()
                 garbage = b"\x00garbage" if offset == EACH - 1 else value
                 producer.produce(self.topics.requests, garbage, key(offset), partition, headers=[("trace", b"1")])
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
 
     def serve(self, spoil: Spoil = lambda transaction: transaction) -> None:
         """Serve everything: a third of each partition under each revision."""
@@ -105,30 +113,47 @@ class Deployment:
         good = np.array([row for row, (_, offset) in enumerate(places) if offset != EACH - 1])
         raw = RawBatch(
             epoch=1,
-            values=[b""] * len(places),
-            keys=[key(offset) for _, offset in places],
-            headers=[[("trace", b"1")]] * len(places),
+            values=ByteStrings.repeated(b"", len(places)),
+            keys=ByteStrings.of([key(offset) for _, offset in places]),
+            headers=ByteStrings.repeated(packed([("trace", b"1")]), len(places)),
             partitions=np.array([partition for partition, _ in places], np.int32),
             offsets=np.array([offset for _, offset in places], np.int64),
             timestamps=np.zeros(len(places), np.int64),
         )
         columns = RequestColumns(
             rows=good,
-            ids=[f"{places[row][0]}-{places[row][1]}".encode() for row in good],
+            ids=ByteStrings.of([f"{places[row][0]}-{places[row][1]}".encode() for row in good]),
             times=np.zeros(len(good), np.int64),
-            attributes={"carrier": [carrier(places[row][1]).encode() for row in good]},
+            attributes={"carrier": ByteStrings.of([carrier(places[row][1]).encode() for row in good])},
             inputs={},
         )
-        routing = route(RoutingTable.compile(state), columns, [raw.keys[row] for row in good])
+        routing = route(RoutingTable.compile(state), columns, raw.keys.at(good))
         outputs, audits = encoded(raw, columns, routing, state)
         return Transaction(
             [(value, raw.keys[row] or b"", int(raw.partitions[row])) for value, row in zip(outputs, good, strict=True)],
             [(value, raw.keys[row] or b"", int(raw.partitions[row])) for value, row in zip(audits, good, strict=True)],
             dict.fromkeys(range(PARTITIONS), first + BATCH),
+            {number: self._digest(raw, good, audits, number, first + BATCH) for number in range(PARTITIONS)},
         )
 
+    def _digest(self, raw: RawBatch, rows: NDArray[np.int64], audits: ByteStrings, partition: int, end: int) -> bytes:
+        """Of what the batch writes to a partition; the dead letter stands behind its last request."""
+        mine = audits.at(np.flatnonzero(raw.partitions[rows] == partition))
+        return stretch_digest(mine, [b"\x00garbage"] if end == EACH else [])
+
+    def summarize(self, transaction: Transaction) -> bytes:
+        """The summary of a batch, with the digests of what was not spoiled yet, behind the one before."""
+        partitions = tuple(
+            PartitionProgress(number, end - BATCH, end, digest=transaction.digests.get(number))
+            for number, end in transaction.offsets.items()
+        )
+        summary = Summary("s-0", 0, "delay-v2", 0, 0, partitions, previous=self._link)
+        value = SummaryEncoder(packaged("summary").header).encode(summary)
+        self._link = link(value)
+        return value
+
     def commit(self, transaction: Transaction) -> None:
-        """One transaction: answers, audit, dead letters and offsets."""
+        """One transaction: answers, audit, dead letters, summary and offsets."""
         producer: Producer = self._producer
         producer.begin_transaction()
         for value, record_key, partition in transaction.outputs:
@@ -138,13 +163,14 @@ class Deployment:
         for partition, end in transaction.offsets.items():
             if end == EACH:
                 self._bury(producer, partition, EACH - 1)
+        producer.produce(self.topics.summaries, self.summarize(transaction), b"s-0", 0)
         offsets = [
             TopicPartition(self.topics.requests, partition, end) for partition, end in transaction.offsets.items()
         ]
         consumer = self.connection.reader("test-group", group_id=f"{self.topics.deployment}.requests")
         consumer.subscribe([self.topics.requests])
         producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 10)
-        producer.commit_transaction(10)
+        producer.commit_transaction(60)
         consumer.close()
 
     def _bury(self, producer: Producer, partition: int, offset: int) -> None:
@@ -162,7 +188,7 @@ def carrier(offset: int) -> str:
     return ("UA", "B6", "DL")[offset % 3]
 
 
-def encoded(raw: RawBatch, columns: RequestColumns, routing: Routing, state: State) -> tuple[list[bytes], list[bytes]]:
+def encoded(raw: RawBatch, columns: RequestColumns, routing: Routing, state: State) -> tuple[ByteStrings, ByteStrings]:
     predictions = Predictions(
         served_by=routing.arms,
         outcomes=np.full(len(columns), Outcome.OK, np.int8),
@@ -191,7 +217,7 @@ def verified(made: Deployment, code: int) -> dict[str, Any]:
         env={**os.environ, **{f"STREAMSPLIT_{name}": value for name, value in variables.items()}},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert result.returncode == code, result.stdout + result.stderr
@@ -214,6 +240,44 @@ def test_a_sound_deployment_is_verified_with_its_shares_and_cuts(served: Deploym
         (1, -1, 10.0), (1, 0, 50.0), (2, -1, 75.0), (2, 0, 50.0)
     }  # fmt: skip
     assert all(share["within"] for share in report["shares"])
+    assert report["digests"] == {
+        "verified": 6, "partly_removed": 0, "requests_without": 0, "chain_restarted": 0, "served_again": 0
+    }  # fmt: skip
+
+
+def test_what_a_foreign_producer_adds_is_told_by_the_digests(served: Deployment) -> None:
+    kept: list[Transaction] = []
+
+    def keeping(transaction: Transaction) -> Transaction:
+        kept.append(transaction)
+        return transaction
+
+    served.serve(keeping)
+    producer = served.connection.producer("test-forger")
+    value, record_key, partition = kept[1].audits[-1]
+    producer.produce(served.topics.audit, value, record_key, partition)
+    forged = Summary("s-0", 1, "delay-v2", 2, 0, previous=b"\0" * 32)
+    producer.produce(served.topics.summaries, SummaryEncoder(packaged("summary").header).encode(forged), b"s-0", 0)
+    assert producer.flush(60) == 0
+    report = verified(served, code=1)
+    assert faults(report) == {"audit_doubled": 1, "digest_mismatch": 1, "chain_broken": 1}
+    assert report["faults"]["digest_mismatch"]["first"] == [[1, 100]]
+    assert report["digests"]["verified"] == 5
+
+
+def test_stretches_that_retention_has_cut_are_left_out_and_the_others_verified(served: Deployment) -> None:
+    served.serve()
+    admin = served.connection.admin()
+    for future in admin.delete_records([TopicPartition(served.topics.audit, 0, 150)]).values():
+        future.result()
+    report = verified(served, code=0)
+    assert (report["digests"]["verified"], report["digests"]["partly_removed"]) == (4, 2)
+
+
+def test_requests_of_older_workers_are_counted_as_without_digest(served: Deployment) -> None:
+    served.serve(once(lambda transaction: replace(transaction, digests={})))
+    report = verified(served, code=0)
+    assert (report["digests"]["verified"], report["digests"]["requests_without"]) == (4, 200)
 
 
 def once(spoil: Spoil) -> Spoil:
@@ -257,7 +321,8 @@ def with_sixth(records: Records, record_key: bytes, partition: int) -> Records:
 def test_one_spoiled_record_is_found_and_named(served: Deployment, spoil: Spoil, found: str) -> None:
     served.serve(once(spoil))
     report = verified(served, code=1)
-    assert faults(report) == {found: 1}
+    spoiled_audit = found in {"lost", "unaudited"}
+    assert faults(report) == {found: 1} | ({"digest_mismatch": 1} if spoiled_audit else {})
     assert report["faults"][found]["first"] == [[0, 5]]
 
 
@@ -267,8 +332,8 @@ def test_an_aborted_transaction_counts_for_nothing(served: Deployment) -> None:
         producer.begin_transaction()
         for value, record_key, partition in transaction.outputs:
             producer.produce(served.topics.outputs, value, record_key, partition)
-        producer.flush(10)
-        producer.abort_transaction(10)
+        producer.flush(60)
+        producer.abort_transaction(60)
         return transaction
 
     served.serve(once(aborting))

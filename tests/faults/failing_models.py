@@ -1,7 +1,7 @@
-"""Candidates for flights that pass every check at loading and fail on the first real flight.
+"""Models for flights that pass every check at loading and fail on real flights.
 
-Each answers probability 1/2 and label 0. What it does beside grows with the longest distance in the run, which is 0 in
-the golden record and never on a flight.
+Each answers probability 1/2 and label 0. What those that fail at once do beside grows with the longest distance in the
+run, which is 0 in the golden record and never on a flight.
 """
 
 import numpy as np
@@ -52,6 +52,31 @@ def put_leaking(folder: ModelFolder, label: str) -> None:
         helper.make_node("Add", ["numeric", "nothing"], ["features"]),
     ]
     _put(folder, label, nodes)
+
+
+def put_flawed(folder: ModelFolder, label: str, share: float) -> None:
+    """Answers NaN for a share of the flights: always the same ones, and those of a smaller share are among them."""
+    constants = {
+        "weights": np.array([[0.7549], [0.5698], [0.3247], [0.6180], [0.4142], [0.7321]], np.float32),
+        "golden_is_fine": np.array([0.5], np.float32),
+        "share": np.array([share], np.float32),
+        "nan": np.array([np.nan], np.float32),
+        "half": np.array([0.5], np.float32),
+        "zero": np.zeros(1, np.float32),
+        "zeros": np.zeros((1, 2), np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["numeric", "weights"], ["sum"]),
+        helper.make_node("Add", ["sum", "golden_is_fine"], ["moved"]),
+        helper.make_node("Floor", ["moved"], ["whole"]),
+        helper.make_node("Sub", ["moved", "whole"], ["fraction"]),
+        helper.make_node("Less", ["fraction", "share"], ["flawed"]),
+        helper.make_node("Where", ["flawed", "nan", "half"], ["answer"]),
+        helper.make_node("Add", ["answer", "zeros"], ["probability"]),
+        helper.make_node("Mul", ["fraction", "zero"], ["none"]),
+        helper.make_node("Cast", ["none"], ["label"], to=INT64),
+    ]
+    folder.put(label, onnx_model(nodes, _INPUTS, _OUTPUTS, constants), (_INPUTS, _OUTPUTS), _GOLDEN)
 
 
 def _put(folder: ModelFolder, label: str, failing: list[onnx.NodeProto]) -> None:

@@ -17,7 +17,7 @@ import psutil
 
 from tests.faults import faulty_worker
 
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 90.0
 _LOOK_SECONDS = 0.05
 
 
@@ -76,7 +76,7 @@ class KeptWorker:
     @property
     def process(self) -> psutil.Process:
         """The process that has the slot now."""
-        current = until(lambda: self._process, 10, f"{self.slot} has a process")
+        current = until(lambda: self._process, 60, f"{self.slot} has a process")
         return psutil.Process(current.pid)
 
     def said(self, words: str) -> bool:

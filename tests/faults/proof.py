@@ -14,7 +14,9 @@ from streamsplit.kafka.topics import Topics
 from streamsplit.wire.schemas import packaged
 from tests.faults.kept_worker import until
 
-_READ_SECONDS = 30.0
+_READ_SECONDS = 60.0
+"""Longest time in which no record comes, of as many as there are."""
+
 _HEADER_BYTES = 10
 _LETTER_PARTITION, _LETTER_OFFSET, _LETTER_STAGE = (
     f"__connect.errors.{word}" for word in ("partition", "offset", "stage")
@@ -38,7 +40,7 @@ def ends(connection: Connection, topic: str, isolation: IsolationLevel = _READ_C
         except KafkaException:
             return None  # a broker that comes back leads no partition for a moment
 
-    known: dict[int, int] = until(look, 20, f"the broker tells the ends of {topic}")
+    known: dict[int, int] = until(look, 60, f"the broker tells the ends of {topic}")
     return known
 
 
@@ -51,7 +53,7 @@ def require_exactly_once(connection: Connection, topics: Topics) -> int:
     for topic in (topics.outputs, topics.audit, topics.dead_letters, topics.summaries):
         until(
             lambda topic=topic: ends(connection, topic) == ends(connection, topic, _READ_UNCOMMITTED),
-            20,
+            60,
             f"no transaction is open on {topic}",
         )
     requests = {
@@ -113,6 +115,7 @@ def _read(connection: Connection, topic: str) -> Iterator[Message]:
     while open_:
         assert time.monotonic() < deadline, f"{topic} could not be read to its end: partitions {open_}"
         for message in consumer.consume(5000, 0.2):
+            deadline = time.monotonic() + _READ_SECONDS
             error = message.error()
             if error is None:
                 yield message

@@ -7,12 +7,12 @@ import psutil
 import pytest
 
 from streamsplit.kafka.broker import Node
-from tests.faults.deployment import Deployment
+from tests.faults.deployment import PATIENCE_SECONDS, Deployment
 from tests.faults.kept_worker import Fault, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(1200)]
 
-MANY = [pytest.mark.faults, pytest.mark.timeout(600)]
+MANY = [pytest.mark.faults, pytest.mark.timeout(1200)]
 STEPS = {"produced": "send_offsets", "offsets_sent": "commit", "committing": "commit"}
 
 
@@ -38,7 +38,11 @@ def test_a_commit_that_times_out_is_neither_lost_nor_doubled(on_its_own: Callabl
     deployment.apply()
     worker = deployment.worker("w-0", [Fault(point, 30, signal.SIGSTOP, pid=broker_pid(node))])
     with deployment.traffic() as traffic:
-        until(lambda: worker.said(f"failed at {STEPS[point]}"), 60, deployment.tails)
+        until(
+            lambda: worker.said(f"w-0' failed at {STEPS[point]}"),
+            PATIENCE_SECONDS,
+            lambda: worker.log.read_text("utf-8"),
+        )
         node.signal(signal.SIGCONT)
         deployment.wait_served(5000)
         sent = traffic.end()

@@ -6,15 +6,15 @@ import psutil
 import pytest
 
 from tests.faults.conftest import Tier
-from tests.faults.deployment import PARTITIONS, SPEC, Deployment
+from tests.faults.deployment import PARTITIONS, PATIENCE_SECONDS, SPEC, Deployment
 from tests.faults.kept_worker import Fault, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(1200)]
 
 MOST_TURNS = 12
 """Whether a batch is in flight for a partition at the moment when it moves is chance."""
 
-MANY = [pytest.mark.faults, pytest.mark.timeout(600)]
+MANY = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def test_a_worker_stopped_beyond_its_session_does_no_harm(under_load: Deployment
     stopped = under_load.worker("w-0", [Fault(point, 10, signal.SIGSTOP)])
     under_load.worker("w-1")
     with under_load.traffic() as traffic:
-        until(lambda: stopped.process.status() == psutil.STATUS_STOPPED, 90, under_load.tails)
+        until(lambda: stopped.process.status() == psutil.STATUS_STOPPED, PATIENCE_SECONDS, under_load.tails)
         under_load.wait_status("w-1", lambda status: len(status.reading) == PARTITIONS, "reads all partitions")
         before = under_load.served()
         until(
             lambda: all(offset > before[number] for number, offset in under_load.served().items()),
-            30,
+            PATIENCE_SECONDS,
             lambda: f"every partition goes on: {before}, {under_load.served()}",
         )
         stopped.send_signal(signal.SIGCONT)
@@ -66,14 +66,14 @@ def test_workers_that_join_and_leave_lose_and_double_nothing(under_load: Deploym
             under_load.wait_status(last.slot, lambda status: len(status.reading) < PARTITIONS, "shares them")
             assert last.stop() == 0
             status = under_load.wait_status(
-                joined.slot, lambda status: len(status.reading) == PARTITIONS, "has them all", 20
+                joined.slot, lambda status: len(status.reading) == PARTITIONS, "has them all"
             )
             dropped += status.totals.get("dropped_batches", 0)
             under_load.turn(75 if turn % 2 else 90)
             last = joined
-        under_load.wait_served(tier.requests // 2, 120)
+        under_load.wait_served(tier.requests // 2)
         sent = traffic.end()
-    under_load.wait_all_served(120)
+    under_load.wait_all_served()
     report = under_load.prove(sent)
     assert report.routed + report.unrouted == 0
     assert dropped > 0, "no batch was in flight for a partition that moved"

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.conftest import Tier
-from tests.faults.deployment import Deployment
+from tests.faults.deployment import PATIENCE_SECONDS, Deployment
 from tests.faults.kept_worker import Fault, until
 
-pytestmark = [pytest.mark.broker]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(1200)]
 
 POINTS = ("consumed", "produced", "offsets_sent", "committing")
 
@@ -36,7 +36,7 @@ def test_a_worker_killed_at_any_point_loses_and_doubles_nothing(under_load: Depl
         for turn in range(2 * tier.rounds):
             until(
                 lambda turn=turn: all(len(worker.exits) > turn for worker in workers),
-                90,
+                PATIENCE_SECONDS,
                 lambda turn=turn: f"kills {turn}; {under_load.tails()}",
             )
             under_load.turn(75 if turn % 2 == 0 else 25)
@@ -54,8 +54,8 @@ def test_a_killed_worker_loses_and_doubles_nothing_with_kip_848(
 ) -> None:
     """The broker gives the dead member's partitions to its successor after its own session time-out."""
     deployment = on_its_own(
-        group_consumer_session_timeout_ms="3000",
-        group_consumer_min_session_timeout_ms="3000",
+        group_consumer_session_timeout_ms="6000",
+        group_consumer_min_session_timeout_ms="6000",
         group_consumer_heartbeat_interval_ms="500",
     )
     deployment.apply()
@@ -64,7 +64,9 @@ def test_a_killed_worker_loses_and_doubles_nothing_with_kip_848(
     with deployment.traffic() as traffic:
         for turn in range(len(points)):
             until(
-                lambda turn=turn: len(worker.exits) > turn, 60, lambda turn=turn: f"kill {turn}\n{deployment.tails()}"
+                lambda turn=turn: len(worker.exits) > turn,
+                PATIENCE_SECONDS,
+                lambda turn=turn: f"kill {turn}\n{deployment.tails()}",
             )
             deployment.turn(75 if turn % 2 == 0 else 25)
         deployment.wait_served(tier.requests)

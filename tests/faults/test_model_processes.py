@@ -11,11 +11,11 @@ from streamsplit.core.rollout import Phase
 from streamsplit.core.status import ArmStatus
 from streamsplit.kafka.clients import Connection
 from tests.faults.conftest import Tier
-from tests.faults.deployment import SPEC, Deployment
+from tests.faults.deployment import PATIENCE_SECONDS, SPEC, Deployment
 from tests.faults.kept_worker import until
 from tests.inference.conftest import ModelFolder
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(1200)]
 
 CONTROL, CANARY = 0, 1
 BREAKER = 3
@@ -84,7 +84,7 @@ def test_a_candidate_that_hangs_leaks_or_crashes_is_taken_back_by_itself(
             deployment.apply({**SPEC, "rollout": name, "arms": arms, "limits": limits})
             if name == "crash":
                 crash_until_taken_back(deployment)
-            until(lambda: deployment.state().phase is Phase.ROLLED_BACK, 60, deployment.tails)
+            until(lambda: deployment.state().phase is Phase.ROLLED_BACK, PATIENCE_SECONDS, deployment.tails)
             assert worker.said(f"breaker open, aborting {name}")
         deployment.wait_served(tier.requests)
         sent = traffic.end()

@@ -17,7 +17,7 @@ from streamsplit.inference.repository import Repository
 
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 _WORDS = {FLOAT: "FP32", INT64: "INT64", STRING: "BYTES"}
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 
 Tensor = tuple[str, int, Sequence[Any]]
 """Name, element type and shape with the batch dimension."""

@@ -215,10 +215,10 @@ PARENT = """
     repository = Repository(sys.argv[1])
     arm = Arm("control", (repository.pin("loop@1"),), repository)
     arm.start()
-    arm.wait(lambda status: status.ready, 20)
+    arm.wait(lambda status: status.ready, 60)
     flight = Dispatcher().submit(Job({"x": np.array([1 << 40])}, np.zeros(1, np.int8), [arm]))
     print(arm.status.pid, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -231,5 +231,5 @@ def test_a_killed_parent_leaves_no_process_behind(models: Any) -> None:
         child = os.pidfd_open(int(parent.stdout.readline()))
         parent.kill()
         with contextlib.closing(os.fdopen(child, "rb", closefd=True)):
-            ended, _, _ = select.select([child], [], [], 10)
+            ended, _, _ = select.select([child], [], [], 60)
     assert ended

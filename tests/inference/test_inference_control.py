@@ -61,6 +61,7 @@ def test_a_row_that_alone_exhausts_the_memory_twice_is_a_dead_letter(models: Any
         collected = serve([control], [1, TOO_MUCH, 3])
         restarts = control.status.restarts
     assert dead(collected) == [1]
+    assert collected.predictions.control_fell
     assert "alone it brings the model down: its process ran out of memory" in collected.predictions.reasons[1]
     assert collected.predictions.outputs["y"][[0, 2]].tolist() == [1, 3]
     assert restarts >= 5
@@ -69,31 +70,37 @@ def test_a_row_that_alone_exhausts_the_memory_twice_is_a_dead_letter(models: Any
 def test_a_row_that_alone_hangs_twice_is_a_dead_letter(models: Any) -> None:
     models.put_looper("loop@1")
     with models.running("loop@1") as control:
-        collected = serve([control], [ENDLESS], watchdog=0.15)
+        collected = serve([control], [ENDLESS], watchdog=1.0)
         assert dead(collected) == [0]
-        assert control.status.restarts == 3
-    assert "no run finished within 0.15 s" in collected.predictions.reasons[0]
+        # Once as it came, then twice where its process had proven itself; a proof that is late costs one more.
+        assert control.status.restarts >= 3
+    assert "alone it brings the model down: no run finished within 1 s" in collected.predictions.reasons[0]
 
 
 def test_killing_control_in_a_loop_makes_no_dead_letter(models: Any) -> None:
     """Even where a row is tried alone, and its process dies under it more often than would convict it."""
     models.put_looper("loop@1")
-    killed: list[int] = []
+    killed: set[int] = set()
     with models.running("loop@1") as control:
 
         def kill_when_busy() -> bool:
             process = control.process
-            if process is not None and process.busy is not None and len(killed) < 4:
+            if process is not None and process.busy is not None and process.pid not in killed and len(killed) < 4:
                 os.kill(process.pid, signal.SIGKILL)
-                killed.append(process.pid)
+                killed.add(process.pid)
             return True
 
-        slow = 400_000
-        job = Job({"x": np.array([slow])}, np.zeros(1, np.int8), [control])
-        collected = Dispatcher().submit(job).collect(kill_when_busy)
-        assert control.status.restarts == len(set(killed)) == 4
-    assert dead(collected) == []
-    assert collected.predictions.outputs["y"].tolist() == [slow]
+        slow, before = 400_000, 0
+        while len(killed) < 4:  # a run that ended while this process was halted is made longer
+            killed.clear()
+            before = control.status.restarts
+            job = Job({"x": np.array([slow])}, np.zeros(1, np.int8), [control])
+            collected = Dispatcher().submit(job).collect(kill_when_busy)
+            assert dead(collected) == []
+            assert not collected.predictions.control_fell  # by its own fault
+            assert collected.predictions.outputs["y"].tolist() == [slow]
+            slow *= 2
+        assert control.status.restarts - before == 4
 
 
 def test_a_control_that_is_not_there_yet_is_waited_for(models: Any) -> None:
@@ -101,7 +108,7 @@ def test_a_control_that_is_not_there_yet_is_waited_for(models: Any) -> None:
     with models.running("constant@1") as control:
         pid = control.status.pid
         os.kill(pid, signal.SIGKILL)
-        models.reached(control, lambda status: not status.ready)
+        models.reached(control, lambda status: not status.ready or status.pid != pid)
         collected = serve([control], [1, 2, 3])
         assert control.status.pid != pid
     assert collected.predictions.outputs["y"].tolist() == [7, 7, 7]

@@ -23,7 +23,7 @@ def test_the_bare_loop_answers_every_request_once_and_rightly(
     exactly_once: bool,  # noqa: FBT001 # a case
 ) -> None:
     work = Work.of(kind, REQUESTS, tmp_path)
-    verdict = trial(connection, named("plain"), work, exactly_once=exactly_once)
+    verdict = trial(connection, named("plain"), work, tmp_path, exactly_once=exactly_once)
     assert verdict.same_partition == 1
     assert verdict.output_bytes == pytest.approx(250, abs=1)
     assert verdict.audit_bytes == pytest.approx(220, abs=1)

@@ -4,6 +4,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from statistics import median
 from typing import Any
 
 import pytest
@@ -17,10 +18,17 @@ from streamsplit.kafka.broker import DevelopmentCluster
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.control_follower import FRESH_SECONDS, ControlFollower, ControlView
 from streamsplit.kafka.control_log import ControlWriter, Verdict, submit
+from streamsplit.kafka.log_end import _INTERVAL_SECONDS
+from streamsplit.kafka.outgoing import Outgoing
 from streamsplit.kafka.topic_creation import create_topics
 from streamsplit.kafka.topics import Topics
+from streamsplit.kafka.transaction import Transaction
+from streamsplit.wire.commands import encode_command
 
 pytestmark = pytest.mark.broker
+
+PATIENCE_SECONDS = 60.0
+"""For what comes by itself, on the slowest machine."""
 
 MODELS = {f"delay@{version}": f"{version:064x}" for version in (1, 2)}
 PLAIN = {"rollout": "first", "arms": {"control": "delay@1"}}
@@ -51,8 +59,8 @@ def _remove(connection: Connection, name: str) -> None:
         future.result()
 
 
-def _seen(follower: ControlFollower, condition: Callable[[ControlView], bool], timeout: float = 20.0) -> ControlView:
-    view = follower.wait(condition, timeout)
+def _seen(follower: ControlFollower, condition: Callable[[ControlView], bool]) -> ControlView:
+    view = follower.wait(condition, PATIENCE_SECONDS)
     assert view is not None, follower.view
     return view
 
@@ -122,7 +130,7 @@ def test_followers_of_any_age_agree_on_state_and_digest(
 def test_a_line_of_json_turns_a_weight(connection: Connection, topics: Topics, follower: ControlFollower) -> None:
     producer = connection.producer("kcat")
     producer.produce(topics.control, json.dumps({"kind": "set_weight", "payload": {"weights": {"canary": 25}}}))
-    producer.flush(10)
+    producer.flush(PATIENCE_SECONDS)
     view = _seen(follower, lambda view: view.state.revision == 4)
     assert view.state.weights == (2500,)
     assert view.state.phase is Phase.PAUSED
@@ -134,7 +142,7 @@ def test_garbage_in_the_log_is_passed_by_everyone(
     producer = connection.producer("garbage")
     for value in (b"\xff\xfe", b"{", None, b"[]"):
         producer.produce(topics.control, value)
-    producer.flush(10)
+    producer.flush(PATIENCE_SECONDS)
     assert submit(connection, topics, _apply(PLAIN)).offset == 4
     assert _seen(follower, lambda view: view.position == 5).state.revision == 4
 
@@ -143,12 +151,12 @@ def test_markers_of_transactions_do_not_hold_up_freshness(
     connection: Connection, topics: Topics, follower: ControlFollower
 ) -> None:
     producer = connection.producer("judge", transactional_id=f"{topics.deployment}.judge")
-    producer.init_transactions(30)
+    producer.init_transactions(PATIENCE_SECONDS)
     for finish in (producer.abort_transaction, producer.commit_transaction):
         producer.begin_transaction()
         producer.produce(topics.control, json.dumps({"kind": "abort"}))
-        producer.flush(30)  # an abort would drop what is not sent yet
-        finish(30)
+        producer.flush(PATIENCE_SECONDS)  # an abort would drop what is not sent yet
+        finish(PATIENCE_SECONDS)
     _seen(follower, lambda view: view.position == 4)
     # Longer than an old confirmation holds.
     later = time.monotonic() + FRESH_SECONDS + 1
@@ -156,23 +164,24 @@ def test_markers_of_transactions_do_not_hold_up_freshness(
     assert (view.problem, view.state.revision) == (None, -1)
 
 
-def test_a_command_is_folded_within_milliseconds(
+def test_a_command_is_folded_long_before_the_end_of_the_log_is_asked_for_again(
     connection: Connection, topics: Topics, follower: ControlFollower
 ) -> None:
+    """It takes milliseconds, which is for a benchmark to say; here: none of the waits of the follower."""
     _seen(follower, lambda view: view.fresh)
     writer, took = ControlWriter(connection, topics.control), []
     for _ in range(20):
         began = time.monotonic()
-        follower.verdict(writer.write(_apply(PLAIN)), 10)
+        follower.verdict(writer.write(_apply(PLAIN)), PATIENCE_SECONDS)
         took.append(time.monotonic() - began)
-    assert sorted(took)[10] < 0.1
+    assert median(took) < _INTERVAL_SECONDS / 2
 
 
 def test_changes_are_told_to_the_one_who_asked_for_it(connection: Connection, topics: Topics) -> None:
     told: list[ControlView] = []
     with ControlFollower(connection, topics.control, on_change=told.append) as follower:
         offset = ControlWriter(connection, topics.control).write(_apply(PLAIN))
-        follower.verdict(offset, 10)
+        follower.verdict(offset, PATIENCE_SECONDS)
         _seen(follower, lambda _: bool(told))
     assert told[-1].state.phase is Phase.PREPARING
 
@@ -188,6 +197,22 @@ def test_a_missing_topic_is_named_with_the_cure_and_found_once_it_is_there(
             ControlWriter(connection, topics.control).write(_apply(PLAIN))
         create_topics(connection, topics, partitions=1)
         assert _seen(follower, lambda view: view.fresh).problem is None
+
+
+def test_a_command_in_a_transaction_is_folded_and_the_marker_behind_it_is_passed(
+    connection: Connection, topics: Topics, follower: ControlFollower
+) -> None:
+    """Nobody of ours writes so, but anybody with the right to may; behind an open one nothing is seen."""
+    transaction = Transaction(connection, f"{topics.deployment}.stranger", 8.0)
+    transaction.restore()
+    transaction.commit([Outgoing.of(topics.control, [encode_command(_apply(PLAIN))])], [], None)
+    view = _seen(follower, lambda view: view.position == 2)
+    assert view.state.revision == 0
+    began = submit(connection, topics, _command(Kind.BEGIN, "first"))
+    assert began.offset == began.state.revision == 2
+    _seen(follower, lambda view: view.position == 3)
+    phases = [follower.state_at(revision).phase for revision in (-1, 0, 1, 2)]
+    assert phases == [Phase.EMPTY, Phase.PREPARING, Phase.PREPARING, Phase.SERVING]
 
 
 def test_a_log_made_again_is_never_believed(connection: Connection, topics: Topics, follower: ControlFollower) -> None:
@@ -227,7 +252,7 @@ def test_a_follower_without_broker_is_not_fresh_and_goes_on_by_itself() -> None:
             assert lost.state.phase is Phase.PREPARING
             assert "cannot be confirmed" in (lost.problem or "")
             cluster.nodes[0].start()
-            assert submit(connection, topics, _command(Kind.BEGIN, "first"), timeout=30).accepted
+            assert submit(connection, topics, _command(Kind.BEGIN, "first"), timeout=PATIENCE_SECONDS).accepted
             back = _seen(follower, lambda view: view.fresh and view.position == 2)
             assert back.state.phase is Phase.SERVING
             assert back.problem is None

@@ -12,33 +12,37 @@ from streamsplit.kafka.batches import next_of
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.lane import DEPTH, Lane
 from streamsplit.kafka.lane_options import LaneOptions
+from streamsplit.kafka.outgoing import Outgoing
 from streamsplit.kafka.positions import Gate, Positions
-from streamsplit.kafka.transaction import Outgoing, Transaction
+from streamsplit.kafka.transaction import Fenced, Transaction
 from streamsplit.offline.ranges import committed_offsets
 
 pytestmark = pytest.mark.broker
 
 FULL = 100
 FULL_BYTES = 20_000
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class Driven:
     """A lane whose batches a test takes and commits by hand."""
 
-    def __init__(self, connection: Connection, name: str) -> None:
+    def __init__(
+        self, connection: Connection, name: str, *, static: bool = False, like: "Driven | None" = None
+    ) -> None:
         self.connection, self.topic, self.outputs = connection, f"{name}.requests", f"{name}.outputs"
         self.group = f"{name}.group"
         admin = connection.admin()
-        for future in admin.create_topics([NewTopic(each, 1) for each in (self.topic, self.outputs)]).values():
+        wanted = () if like else (self.topic, self.outputs)
+        for future in admin.create_topics([NewTopic(each, 1) for each in wanted]).values() if wanted else ():
             future.result()
         self.batches: queue.Queue[RawBatch] = queue.Queue()
         self.failures: list[Exception] = []
         self.lane = Lane(
             connection,
-            LaneOptions(self.topic, self.group, "a", static=False, batch_records=FULL, batch_bytes=FULL_BYTES),
-            transaction=Transaction(connection, f"{name}.a", 8.0),
-            positions=lambda consumer: Positions(consumer, self.topic, (), "earliest", lambda: Gate(0, {})),
+            LaneOptions(self.topic, self.group, "a", static=static, batch_records=FULL, batch_bytes=FULL_BYTES),
+            transaction=Transaction(connection, f"{name}.{'b' if like else 'a'}", 8.0),
+            positions=lambda consumer: Positions(consumer, self.topic, (), "earliest", lambda: Gate(1, {})),
             deliver=self.batches.put,
             failed=self.failures.append,
         )
@@ -56,7 +60,7 @@ class Driven:
 
     def commit(self, batch: RawBatch) -> bool:
         values = [b"y"] * len(batch)
-        outgoing = Outgoing(self.outputs, values, batch.keys, batch.partitions.tolist())
+        outgoing = Outgoing.of(self.outputs, values, batch.keys, batch.partitions.tolist())
         try:
             return self.lane.commit(batch.epoch, [outgoing], next_of(batch), 0)
         finally:
@@ -148,3 +152,21 @@ def test_a_batch_held_back_is_full_by_its_bytes_too(driven: Driven) -> None:
         if done == 1 + FULL // 2:
             return
         batch = driven.batch()
+
+
+def test_a_consumer_whose_slot_another_process_takes_ends_its_lane(connection: Connection, deployment: str) -> None:
+    first, second = Driven(connection, deployment, static=True), None
+    try:
+        first.send(1)
+        assert first.commit(first.batch())
+        second = Driven(connection, deployment, static=True, like=first)
+        second.send(1)
+        deadline = time.monotonic() + SECONDS
+        while not first.failures:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert isinstance(first.failures[0], Fenced)
+        assert second.batch().offsets.tolist() == [1]
+    finally:
+        for each in filter(None, (first, second)):
+            each.lane.stop(1.0)

@@ -48,7 +48,7 @@ def _write(connection: Connection, topics: Topics, *statuses: Status) -> None:
     producer = connection.producer("test", linger_ms=100)
     for status in statuses:
         producer.produce(topics.workers, json.dumps(status.to_dict()).encode(), status.slot)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
 
 def _arriving(reader: StatusReader) -> list[Status]:

@@ -3,10 +3,12 @@
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from streamsplit.core.records import Headers
+from streamsplit.core.headers import Headers
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.deadline import Deadline
-from streamsplit.kafka.transaction import Outgoing, Transaction, TransactionAborted, _produce
+from streamsplit.kafka.outgoing import Outgoing
+from streamsplit.kafka.record_writer import RecordWriter
+from streamsplit.kafka.transaction import Transaction, TransactionAborted
 from streamsplit.offline.ranges import extents, read_range
 
 pytestmark = pytest.mark.broker
@@ -26,7 +28,7 @@ def topic(connection: Connection, deployment: str) -> str:
 def records(topic: str, headers: list[Headers | None] | None = None) -> Outgoing:
     values = [f"{number}".encode() for number in range(COUNT)]
     keys = [None if number % 3 == 0 else value for number, value in enumerate(values)]
-    return Outgoing(topic, values, keys, [number % 2 for number in range(COUNT)], headers)
+    return Outgoing.of(topic, values, keys, [number % 2 for number in range(COUNT)], headers)
 
 
 def written(connection: Connection, topic: str) -> list[tuple[object, ...]]:
@@ -40,11 +42,13 @@ def written(connection: Connection, topic: str) -> list[tuple[object, ...]]:
 def test_records_that_find_no_room_are_written_once_and_in_order(
     connection: Connection, topic: str, headers: list[Headers | None] | None
 ) -> None:
-    producer = connection.producer("test", queue_buffering_max_messages=7)
+    settings = {"queue_buffering_max_messages": 7, "linger_ms": 0, "enable_idempotence": True}
+    writer = RecordWriter(connection.client_config("test", **settings))
     outgoing = records(topic, headers)
-    _produce(producer, outgoing, Deadline(30.0))
-    assert producer.flush(30.0) == 0
-    columns = zip(outgoing.values, outgoing.keys, outgoing.partitions, headers or [None] * COUNT, strict=True)
+    writer.write(outgoing, Deadline(30.0))
+    assert writer.producer.flush(30.0) == 0
+    writer.throw_away()
+    columns = zip(outgoing.values, outgoing.keys, outgoing.partitions.tolist(), headers or [None] * COUNT, strict=True)
     assert written(connection, topic) == sorted(columns, key=lambda each: each[2])
 
 
@@ -54,9 +58,9 @@ def test_a_transaction_that_ran_into_an_error_leaves_nothing_and_the_next_one_wo
     transaction = Transaction(connection, f"{topic}.a", 8.0)
     transaction.restore()
     with pytest.raises(TransactionAborted):
-        transaction.commit([records(topic), Outgoing(topic, [b"501"], [None], [99])], [], None)
+        transaction.commit([records(topic), Outgoing.of(topic, [b"501"], [None], [99])], [], None)
     assert not transaction.open
     transaction.restore()
-    transaction.commit([Outgoing(topic, [b"600"], [None], [1])], [], None)
+    transaction.commit([Outgoing.of(topic, [b"600"], [None], [1])], [], None)
     transaction.close()
     assert written(connection, topic) == [(b"600", None, 1, None)]

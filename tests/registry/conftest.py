@@ -18,7 +18,7 @@ _APICURIO = Jar(
     "8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63",
     "io/apicurio/apicurio-registry-app/3.3.3/apicurio-registry-app-3.3.3-all.tar.gz",
 )
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,7 @@ def _await(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            urllib.request.urlopen(f"{url}/subjects", timeout=2).close()  # noqa: S310 # the loopback interface
+            urllib.request.urlopen(f"{url}/subjects", timeout=20).close()  # noqa: S310 # the loopback interface
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
         else:

@@ -8,6 +8,7 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.records import Datatype, Predictions, RawBatch, RequestColumns, TensorSpec
 from streamsplit.wire.decoder import RequestDecoder
 from streamsplit.wire.outputs import OutputEncoder
@@ -24,9 +25,9 @@ def batch_of(values: list[bytes | None]) -> RawBatch:
     count = len(values)
     return RawBatch(
         epoch=1,
-        values=values,
-        keys=[None] * count,
-        headers=[None] * count,
+        values=ByteStrings.of(values),
+        keys=ByteStrings.repeated(None, count),
+        headers=ByteStrings.repeated(None, count),
         partitions=np.zeros(count, np.int32),
         offsets=np.arange(count, dtype=np.int64),
         timestamps=np.full(count, 1_700_000_000_000, np.int64),
@@ -71,13 +72,13 @@ def test_an_id_that_the_registry_does_not_know_makes_dead_letters_of_its_records
 
     assert [letter.row for letter in letters] == [0]
     assert "999999" in letters[0].reason
-    assert columns.ids == [b"r1"]
+    assert columns.ids == ByteStrings.of([b"r1"])
 
 
 def test_confluents_own_deserializer_reads_our_outputs(registry: str) -> None:
     ours = connect_registry({"url": registry}, time.monotonic)
     encoder = OutputEncoder(ours.register("flights.outputs", packaged("output")))
-    columns = RequestColumns(np.arange(1), [b"r1"], np.zeros(1, np.int64), {}, {})
+    columns = RequestColumns(np.arange(1), ByteStrings.of([b"r1"]), np.zeros(1, np.int64), {}, {})
     predictions = Predictions(
         served_by=np.zeros(1, np.int8),
         outcomes=np.zeros(1, np.int8),

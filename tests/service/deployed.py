@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from confluent_kafka import Message, Producer
+from ruamel.yaml import YAML
 
 from examples.flight_requests import flight_requests
 from streamsplit.core.summary import Summary
@@ -31,8 +32,10 @@ ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"
 EXAMPLES = ROOT / "examples"
 PROGRAM = Path(sys.executable).parent / "streamsplit"
+PATIENCE_SECONDS = 120.0
+"""For what comes by itself, on the slowest machine; nobody waits so long where it does come."""
+
 _LOOK_SECONDS = 0.05
-_START_SECONDS = 60.0
 
 Answer = TypeVar("Answer")
 Place = tuple[int, int]
@@ -96,7 +99,7 @@ class Running:
     def ask(self, page: str) -> tuple[int, str]:
         """Status code and text of `live`, `ready` or `status`; 0 while nobody listens."""
         try:
-            with urllib.request.urlopen(f"http://{self.health}/{page}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.health}/{page}", timeout=20) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -108,38 +111,40 @@ class Running:
         code, text = self.ask("status")
         return json.loads(text) if code == 200 else {}
 
-    def until_ready(self, seconds: float = _START_SECONDS) -> None:
+    def until_ready(self) -> None:
         """Return when it serves."""
-        until(lambda: self.ask("ready")[0] == 200 or self.process.poll() is not None, seconds, self.why)
+        until(lambda: self.ask("ready")[0] == 200 or self.process.poll() is not None, PATIENCE_SECONDS, self.why)
         assert self.process.poll() is None, self.why()
 
-    def until_unready(self, word: str, seconds: float = 30.0) -> str:
+    def until_unready(self, word: str) -> str:
         """Return what `/ready` says when it refuses with a reason that holds this word."""
-        return until(lambda: self._refusal(word), seconds, lambda: f"{word!r} in {self.ask('ready')}; {self.why()}")
+        return until(
+            lambda: self._refusal(word), PATIENCE_SECONDS, lambda: f"{word!r} in {self.ask('ready')}; {self.why()}"
+        )
 
-    def until_said(self, word: str, seconds: float = 30.0) -> str:
+    def until_said(self, word: str) -> str:
         """Return the line of its status' reasons, or of what it holds partitions back for, that has this word."""
-        return until(lambda: self._said(word), seconds, lambda: f"{word!r} in {self.status()}; {self.why()}")
+        return until(lambda: self._said(word), PATIENCE_SECONDS, lambda: f"{word!r} in {self.status()}; {self.why()}")
 
     def why(self) -> str:
         """The last lines it has said."""
         return "\n".join(self.text.splitlines()[-25:])
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it with a signal; the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(seconds)
+            return self.process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"it did not end within {seconds:.0f} s: {self.why()}") from None
+            raise AssertionError(f"it did not end within {PATIENCE_SECONDS:.0f} s: {self.why()}") from None
 
     def kill(self) -> None:
         """End it and all of its group as `kill -9` does."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_SECONDS)
 
     def _refusal(self, word: str) -> str:
         code, text = self.ask("ready")
@@ -176,13 +181,15 @@ class Deployed:
 
     def do(self, *words: str, code: int = 0, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run the program; its exit code is asserted."""
+        if "--wait" in words and "--timeout" not in words:
+            words = (*words, "--timeout", f"{PATIENCE_SECONDS:g}")
         result = subprocess.run(
             [PROGRAM, *words],
             cwd=self.folder,
             env=self._environment(settings),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=2 * PATIENCE_SECONDS,
             check=False,
         )
         assert result.returncode == code, f"{words}: exit {result.returncode}\n{result.stdout}\n{result.stderr}"
@@ -259,6 +266,29 @@ class Deployed:
         """Apply a file of `examples`, or another, and wait until it has begun everywhere."""
         self.do("apply", "-f", str(EXAMPLES / file), *words, *(["--wait"] if wait else []))
 
+    def watched(self, file: str, **arms: str) -> Path:
+        """A copy of a file of `examples` where the judge only advises, so that a test alone walks the steps.
+
+        Args:
+            file: Its name.
+            arms: Other models for its arms.
+        """
+        return self.patient(file, "advise", **arms)
+
+    def patient(self, file: str, mode: str = "auto", **arms: str) -> Path:
+        """A copy of a file of `examples` whose candidate has all the time that a slow machine takes.
+
+        Args:
+            file: Its name.
+            mode: Whether the judge acts or only advises.
+            arms: Other models for its arms.
+        """
+        spec = YAML(typ="safe").load(EXAMPLES / file)
+        limits = {**spec["limits"], "timeout": f"{PATIENCE_SECONDS / 4:g}s"}
+        copy = self.folder / f"patient-{file}"
+        copy.write_text(json.dumps({**spec, "arms": {**spec["arms"], **arms}, "limits": limits, "mode": mode}))
+        return copy
+
     # -- what comes out -----------------------------------------------------------------------------------------------
 
     def committed(self) -> dict[int, int]:
@@ -266,13 +296,13 @@ class Deployed:
         ends = extents(self.connection, self.topics.requests)
         return committed_offsets(self.connection, f"{self.topics.deployment}.requests", self.topics.requests, ends)
 
-    def until_served(self, seconds: float = 60.0, partitions: Iterable[int] | None = None) -> None:
+    def until_served(self, partitions: Iterable[int] | None = None) -> None:
         """Return when every request that is there has been served, on these partitions or on all."""
         ends = {number: extent.end for number, extent in extents(self.connection, self.topics.requests).items()}
         wanted = {number: end for number, end in ends.items() if end and (partitions is None or number in partitions)}
         until(
             lambda: all(self.committed().get(number, 0) >= end for number, end in wanted.items()),
-            seconds,
+            PATIENCE_SECONDS,
             lambda: f"{self.committed()} of {wanted}; {[running.why() for running in self._running]}",
         )
 

@@ -38,6 +38,7 @@ routes:
     weights: {canary: 100}
 steps:
   - {weight: 0}
+limits: {timeout: 30s}
 """
 
 

@@ -14,7 +14,7 @@ from streamsplit.wire.audit import AuditRecord, Mirrored
 from tests.faults.failing_models import put_hanging
 from tests.inference.conftest import ModelFolder
 from tests.service.conftest import Deploy
-from tests.service.deployed import EXAMPLES, MODELS, Deployed, flights, until
+from tests.service.deployed import EXAMPLES, MODELS, PATIENCE_SECONDS, Deployed, flights, until
 
 pytestmark = pytest.mark.broker
 
@@ -45,8 +45,9 @@ def test_a_fifth_of_the_flights_is_mirrored_and_the_shadow_becomes_a_canary(depl
     example = (EXAMPLES / "shadow.yaml").read_text()
     assert "budget: 20ms" in example
     assert "timeout: 200ms" in example
-    # A busy machine is no reason to be late.
-    file.write_text(example.replace("budget: 20ms", "budget: 5s").replace("timeout: 200ms", "timeout: 10s"))
+    # A busy machine is no reason to be late; the judge watches, and the test walks the steps.
+    example = example.replace("budget: 20ms", "budget: 5s").replace("timeout: 200ms", "timeout: 10s")
+    file.write_text(f"{example}mode: advise\n")
     deployed.apply(file)
     deployed.send(flights(FLIGHTS))
     deployed.until_served()
@@ -115,7 +116,7 @@ def test_a_shadow_that_hangs_costs_no_answer_and_is_taken_back_by_itself(hanging
         hanging.until_served()
         return worker.status()["phase"] == "RolledBack"
 
-    until(taken_back, 60, lambda: f"{worker.status()}")
+    until(taken_back, PATIENCE_SECONDS, lambda: f"{worker.status()}")
 
     audits = list(hanging.audits().values())
     assert {(audit.served_by, audit.outcome) for audit in audits} == {("control", "ok")}

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.service.conftest import Deploy
-from tests.service.deployed import Deployed, Running, flights, until
+from tests.service.deployed import PATIENCE_SECONDS, Deployed, Running, flights, until
 
 pytestmark = pytest.mark.broker
 
@@ -53,7 +53,7 @@ def _gone(processes: list[psutil.Process]) -> bool:
 def test_a_killed_worker_is_started_again_and_takes_its_partitions_back(deployed: Deployed, parent: Running) -> None:
     assert parent.ask("live") == (200, "ok\n")
     assert sorted(parent.status()) == ["host-0", "host-1"]
-    until(lambda: _claimed(parent) == [0, 1, 2, 3], 30, parent.status)
+    until(lambda: _claimed(parent) == [0, 1, 2, 3], PATIENCE_SECONDS, parent.status)
     places = deployed.send(flights(2_000))
     deployed.until_served()
     family = _family(parent)
@@ -61,7 +61,7 @@ def test_a_killed_worker_is_started_again_and_takes_its_partitions_back(deployed
     doomed = [victim, *victim.children(recursive=True)]
     victim.kill()
     assert "host-1 ended with code -9" in parent.until_unready("host-1")
-    until(lambda: _gone(doomed), 10, "model processes outlive their worker")
+    until(lambda: _gone(doomed), PATIENCE_SECONDS, "model processes outlive their worker")
     places += deployed.send(flights(2_000, 2_000))
     parent.until_ready()
     deployed.until_served()
@@ -81,15 +81,15 @@ def test_workers_leave_by_themselves_when_their_parent_is_killed(parent: Running
     family = _family(parent)
     assert len(family) >= 4
     os.kill(parent.process.pid, signal.SIGKILL)
-    parent.process.wait(10)
-    until(lambda: _gone(family), 30, lambda: [each for each in family if not _gone([each])])
+    parent.process.wait(PATIENCE_SECONDS)
+    until(lambda: _gone(family), PATIENCE_SECONDS, lambda: [each for each in family if not _gone([each])])
 
 
 def test_a_stop_under_load_finishes_what_is_open_and_nothing_is_served_twice(deployed: Deployed) -> None:
     worker = deployed.run("host-0", BATCH__RECORDS="200")
     worker.until_ready()
     sent = deployed.send(flights(20_000))
-    until(lambda: worker.status()["totals"].get("requests", 0) > 0, 30, worker.why)
+    until(lambda: worker.status()["totals"].get("requests", 0) > 0, PATIENCE_SECONDS, worker.why)
     assert worker.stop() == 0
     committed = deployed.committed()
     outputs = deployed.outputs()

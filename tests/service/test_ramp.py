@@ -4,16 +4,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 import pytest
 from scipy.stats import binom
 
+from streamsplit.core.log_time import SILENCE_MS
 from streamsplit.core.summary import Summary
 from streamsplit.wire.audit import AuditRecord
 from tests.service.conftest import Deploy
-from tests.service.deployed import Deployed, Place, Running, flights, until
+from tests.service.deployed import PATIENCE_SECONDS, Deployed, Place, Running, flights, until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(1200)]
 
 FLIGHTS = 20_000
 WEIGHTS = (0.01, 0.5, 10.0, 25.0, 75.0)
@@ -59,7 +61,11 @@ class _Recorder:
     def command(self, line: Mapping[str, object]) -> None:
         """Write a command as kcat would, and wait until the worker serves under it."""
         ((_, offset),) = self.deployed.write_control(json.dumps(line).encode())
-        until(lambda: self.worker.status()["revision"] == offset, 10, lambda: f"{line}: {self.worker.status()}")
+        until(
+            lambda: self.worker.status()["revision"] == offset,
+            PATIENCE_SECONDS,
+            lambda: f"{line}: {self.worker.status()}",
+        )
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,7 @@ def journey(deploy: Deploy) -> Journey:
     """The whole way."""
     deployed = deploy()
     worker = deployed.run()
-    deployed.apply("delay-v2.yaml")
+    deployed.apply(deployed.watched("delay-v2.yaml"))
     recorder = _Recorder(deployed, worker)
     recorder.stop("first step")
     for weight in WEIGHTS:
@@ -86,7 +92,7 @@ def journey(deploy: Deploy) -> Journey:
     recorder.command({"kind": "abort"})
     recorder.stop("rolled back")
     for file in ("delay-v4.yaml", "segment-by-carrier.yaml", "key-split.yaml"):
-        deployed.apply(file, "--replace")
+        deployed.apply(deployed.watched(file, control="delay@1"), "--replace")
         recorder.stop(file, FLIGHTS if file == "delay-v4.yaml" else 5_000)
     audits = deployed.audits()
     served = {name: [audits[place] for place in places] for name, places in recorder.places.items()}
@@ -166,9 +172,8 @@ def test_every_row_that_a_candidate_fails_is_answered_by_control(journey: Journe
     unknown = {audit.id for audit in taken if audit.id.split("-")[3] in {"UA", "B6"}}
     failed = {audit.id for audit in taken if (audit.outcome, audit.served_by) == ("fallback_error", "control")}
     served = {audit.id for audit in taken if (audit.outcome, audit.served_by) == ("ok", "canary")}
-    # Rows beside a failing one may fall to control, too, when the runs that look for it are used up.
     assert unknown
-    assert unknown <= failed
+    assert failed == unknown
     assert served == {audit.id for audit in taken} - failed
     assert {(audit.outcome, audit.served_by) for audit in audits if audit.arm == "control"} == {("ok", "control")}
 
@@ -223,9 +228,14 @@ def test_summaries_chain_each_partition_without_a_gap(journey: Journey) -> None:
 def test_a_worker_writes_a_summary_at_least_once_a_second_also_when_idle(journey: Journey) -> None:
     assert [summary.sequence for summary in journey.summaries] == sorted({s.sequence for s in journey.summaries})
     before = len(journey.summaries)
-    idle = until(lambda: len(found := journey.deployed.summaries()) >= before + 3 and found[before:], 15, "no summary")
-    assert isinstance(idle, list)
-    times = [summary.written_time for summary in idle]
+
+    def since() -> list[Summary]:
+        found = journey.deployed.summaries()[before:]
+        return found if len(found) > 8 else []
+
+    idle = until(since, PATIENCE_SECONDS, "no summaries")
     assert all(not summary.windows for summary in idle)
-    # The second that is promised, and one more for a busy machine.
-    assert all(later - earlier < 2_500 for earlier, later in pairwise(times))
+    gaps = [later.written_time - earlier.written_time for earlier, later in pairwise(idle)]
+    # A machine that halts is late with single ones; a worker that keeps the log time going is never silent for longer.
+    assert median(gaps) <= 1_500
+    assert max(gaps) < SILENCE_MS

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from tests.service.conftest import Deploy
-from tests.service.deployed import MODELS, Deployed, Running, flights, until
+from tests.service.deployed import MODELS, PATIENCE_SECONDS, Deployed, Running, flights, until
 
 pytestmark = pytest.mark.broker
 
@@ -61,7 +61,7 @@ def _still_serves(serving: Serving) -> None:
         (GOOD.replace("weight: 10", "wieght: 10"), ("6", "wieght", "did you mean `weight`?")),
         (GOOD.replace("weight: 10", "weight: 110"), ("6", "weight", "110")),
         (GOOD.replace("canary: delay@2", "canary: delay@99"), ("delay", "99")),
-        (GOOD + "judge: {window: 5s}\n", ("7", "judge", "not built yet")),
+        (GOOD + "judge: {guards: {outcome: {loss: brier}}}\n", ("7", "outcome", "not built yet")),
         (GOOD.replace("steps:", "steps"), (":6:", "no YAML", "could not find expected ':'")),
     ],
     ids=["misspelt field", "weight over 100", "unknown model", "part that is not built", "not YAML"],
@@ -118,7 +118,9 @@ def test_a_model_whose_bytes_are_not_those_of_its_card_is_refused(serving: Servi
 
 def test_a_model_with_external_data_is_never_loaded(serving: Serving, tmp_path: Path) -> None:
     file = _candidate(serving, tmp_path, _external_data)
-    said = serving.deployed.do("apply", "-f", str(file), "--wait", "--timeout", "5", code=1).stderr
+    serving.deployed.do("apply", "-f", str(file))
+    serving.worker.until_said("external data")
+    said = serving.deployed.do("apply", "-f", str(file), "--wait", "--timeout", "10", code=1).stderr
     assert "external data" in said
     assert "save_as_external_data=False" in said
     assert serving.worker.status()["phase"] == "Preparing"
@@ -139,5 +141,5 @@ def test_a_worker_with_other_bytes_than_were_applied_keeps_the_rollout_waiting_a
     _still_serves(serving)
     shutil.copy(MODELS / "delay" / "2" / "model.onnx", serving.models / "delay" / "2" / "model.onnx")
     serving.deployed.do("status", "--wait")
-    until(lambda: serving.worker.status()["phase"] == "Progressing", 30, serving.worker.why)
+    until(lambda: serving.worker.status()["phase"] == "Progressing", PATIENCE_SECONDS, serving.worker.why)
     serving.deployed.verify()

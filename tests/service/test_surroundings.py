@@ -9,9 +9,9 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined] # 
 
 from streamsplit.kafka.broker import DevelopmentCluster
 from tests.service.conftest import Deploy
-from tests.service.deployed import Deployed, Sent, flights
+from tests.service.deployed import PATIENCE_SECONDS, Deployed, Sent, flights
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(1200)]
 
 CONTROL_ALONE = "serve-delay-1.yaml"
 
@@ -46,7 +46,7 @@ def test_a_second_process_with_the_same_slot_refuses_and_names_it(deploy: Deploy
     deployed.apply(CONTROL_ALONE)
     first.until_ready()
     second = deployed.run("worker-7")
-    assert second.process.wait(30) == 1
+    assert second.process.wait(PATIENCE_SECONDS) == 1
     assert "another process" in second.text
     assert "'worker-7'" in second.text
     assert "STREAMSPLIT_SLOT" in second.text
@@ -113,10 +113,11 @@ def test_a_range_lost_to_retention_is_an_alarm_until_an_operator_accepts_it(depl
 def test_a_broker_that_goes_and_comes_back_costs_nothing(
     deploy: Deploy, own_cluster: Callable[..., DevelopmentCluster]
 ) -> None:
+    """Away for longer than a session, it may fence a static member by itself; the parent starts it again then."""
     cluster = own_cluster()
     deployed = deploy(brokers=cluster.bootstrap)
-    worker = deployed.run()
-    deployed.apply("delay-v2.yaml")
+    worker = deployed.run("worker", "--workers", "1")
+    deployed.apply(deployed.watched("delay-v2.yaml"))
     deployed.send(flights(2_000))
     (node,) = cluster.nodes
     node.kill()

@@ -12,6 +12,7 @@ from benchmarks.peers import PEERS, Plan, named, plain
 from benchmarks.peers.records import Filler, Schema, Source
 from benchmarks.peers.scorer import Scorer
 from examples.flight_requests import flight_requests
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.records import RawBatch
 from streamsplit.core.routing import bucket_of
 from streamsplit.inference.repository import Repository
@@ -31,7 +32,8 @@ SOURCES = [Source(number % 4, number, 1_700_000_000_000 + number) for number in 
 
 def plan(models: tuple[str, ...] = DELAY, output_bytes: float = 0.0) -> Plan:
     assert len(models) == 2
-    return Plan("127.0.0.1:1", "in", "bench", 100, (models[0], models[1]), "flights", "delay-v2", 10, output_bytes, 240)
+    pair = (models[0], models[1])
+    return Plan("127.0.0.1:1", "in", "bench", 100, pair, "flights", "delay-v2", 10, output_bytes, 240, "/nowhere")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,10 @@ def test_an_unknown_peer_is_answered_with_those_there_are() -> None:
 def test_every_peer_is_started_with_the_plan_as_its_last_argument() -> None:
     for peer in PEERS:
         assert Plan.parse(peer.command(plan())[-1]) == plan()
+
+
+def test_what_java_unpacks_goes_into_the_folder_that_is_removed_afterwards() -> None:
+    assert "-Djava.io.tmpdir=/nowhere" in named("kstreams").command(plan())
 
 
 def test_the_loop_produces_with_the_settings_of_the_pass_through() -> None:
@@ -144,9 +150,9 @@ def test_digits_are_requests_that_a_worker_reads(digits: Path) -> None:
     n = 3
     batch = RawBatch(
         0,
-        [request.value for request in requests[:n]],
-        [None] * n,
-        [None] * n,
+        ByteStrings.of([request.value for request in requests[:n]]),
+        ByteStrings.repeated(None, n),
+        ByteStrings.repeated(None, n),
         np.zeros(n, np.int32),
         *[np.arange(n)] * 2,
     )

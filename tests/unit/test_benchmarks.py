@@ -7,9 +7,11 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from benchmarks import convergence, memory, throughput
+from benchmarks import convergence, detection, judging, memory, throughput
 from benchmarks.arrivals import delays
 from benchmarks.convergence import Convergence, Cut, Trail, cut
+from benchmarks.detection import Detection, Way
+from benchmarks.failing import failing
 from benchmarks.goals import Goal, judge, read_goals
 from benchmarks.loads import flights
 from benchmarks.memory import Sample
@@ -28,6 +30,8 @@ from streamsplit.core.errors import ServiceError, UsageError
 from streamsplit.core.status import Status
 from streamsplit.core.summary import Summary, WindowCounts
 from streamsplit.inference.repository import Repository
+from streamsplit.inference.session import Model
+from streamsplit.inference.vetting import warm_up
 from streamsplit.kafka.clients import Connection
 from streamsplit.kafka.lane_options import LaneOptions
 from streamsplit.kafka.transaction import Transaction
@@ -37,9 +41,10 @@ CONNECTION = Connection("127.0.0.1:9092")
 GOAL = Goal("half", "throughput", "cpu_micros", {"subject": "a"}, "<=", 2.0, {"subject": "b"})
 
 
-def trail(*rows: tuple[int, int]) -> Trail:
+def trail(*rows: tuple[int, int], candidates: tuple[int, ...] = ()) -> Trail:
+    """Revision and time of each request; `candidates` are the indices of those that met one."""
     revisions, times = np.array(rows, np.int64).T
-    return Trail(revisions, times)
+    return Trail(revisions, times, np.isin(np.arange(len(rows)), candidates))
 
 
 def stretch(requests: int, seconds: float, cpu: float) -> Stretch:
@@ -60,11 +65,19 @@ def status(incarnation: str, totals: dict[str, int]) -> Status:
 
 def test_a_cut_is_told_by_the_slowest_partition() -> None:
     trails = [trail((3, 1000), (3, 1010), (7, 1012)), trail((3, 1005), (7, 1040))]
-    assert cut(1002, 7, trails) == Cut(old_ms=8, new_ms=38)
+    assert cut(1002, 7, trails) == Cut(old_ms=8, new_ms=38, candidate_ms=0)
 
 
 def test_a_command_is_in_force_also_where_a_newer_one_overtook_it() -> None:
-    assert cut(1000, 5, [trail((3, 990), (7, 1020))]) == Cut(old_ms=0, new_ms=20)
+    assert cut(1000, 5, [trail((3, 990), (7, 1020))]) == Cut(old_ms=0, new_ms=20, candidate_ms=0)
+
+
+def test_an_abort_ends_with_the_last_request_that_met_the_candidate_before_another_rollout_began() -> None:
+    before, abort, next_rollout = 3, 7, 9
+    told = trail((before, 1003), (before, 1010), (abort, 1012), (next_rollout, 1500), candidates=(0, 3))
+    assert cut(1002, abort, [told]) == Cut(old_ms=8, new_ms=10, candidate_ms=1)
+    broken = trail((before, 1003), (abort, 1012), (abort, 1400), (next_rollout, 1500), candidates=(0, 2, 3))
+    assert cut(1002, abort, [told, broken]).candidate_ms == 398
 
 
 def test_a_partition_that_goes_back_to_an_older_revision_has_no_cut() -> None:
@@ -77,12 +90,36 @@ def test_a_partition_without_a_request_behind_the_command_has_no_cut() -> None:
         cut(1000, 5, [trail((3, 990))])
 
 
-def test_the_goal_of_convergence_is_held_against_the_later_end_of_the_cut() -> None:
-    cuts = (*[Cut(old_ms=10, new_ms=20)] * 98, Cut(400, 501), Cut(400, 600))
+def test_the_goals_of_an_abort_are_held_against_the_ends_of_the_cut() -> None:
+    cuts = (*[Cut(old_ms=10, new_ms=20, candidate_ms=5)] * 98, Cut(350, 501, 200), Cut(400, 600, 390))
     found = convergence.rows([Convergence(Kind.ABORT, cuts)])
-    (verdict,) = (each for each in judge(read_goals(), found, {}) if each.goal.of.get("command") == "abort")
-    assert verdict.value is not None
-    assert (verdict.value.median, verdict.word) == (501, "missed")
+    verdicts = [each for each in judge(read_goals(), found, {}) if each.goal.of.get("command") == "abort"]
+    told = [(each.value.median, each.word) for each in verdicts if each.value is not None]
+    assert told == [(501, "missed"), (200, "met")]
+
+
+def test_nothing_is_told_of_the_candidate_behind_a_change_of_its_weight() -> None:
+    untils = [row.case["until"] for row in convergence.rows([Convergence(Kind.SET_WEIGHT, (Cut(1, 2, 3),))])]
+    assert untils == ["last request the old way", "in force on every partition"]
+
+
+def test_the_longest_way_to_a_rollback_counts() -> None:
+    limit, comparison = Way("every request", "limit"), Way("every request", "comparison")
+    milder = Detection(Way("a third", "limit"), 9000)
+    found = [Detection(limit, 300), Detection(limit, 1200), Detection(comparison, 3900), milder]
+    told = [each.word for each in judge(read_goals(), detection.rows(found), {}) if each.goal.source == "detection"]
+    assert told == ["missed", "met"]
+
+
+def test_judging_takes_every_case_to_the_goals_and_closes_as_many_windows_as_are_asked_for() -> None:
+    found = judging.judged(judging.served(3, 500.0, windows=4))
+    assert found.windows == 4
+    told: list[str] = []
+    rows = judging.measure(2, told.append, windows=1)
+    assert len(told) == 2 * len(rows) == 2 * len(judging.CASES)
+    verdicts = [each for each in judge(read_goals(), rows, {}) if each.goal.source == "judging"]
+    assert [each.met for each in verdicts if each.goal.figure == "state_kb"] == [True, True]
+    assert all(each.value is not None and each.value.low > 0 for each in verdicts)
 
 
 # -- rows and ratios --------------------------------------------------------------------------------------------------
@@ -214,11 +251,11 @@ def test_a_missing_output_ends_the_measurement_of_latency() -> None:
         delays(sent, [np.array([3], np.int64)], 0, 10)
 
 
-def test_growth_of_memory_leaves_the_first_tenth_out() -> None:
-    samples = [Sample(number, 10.0 if number < 10 else 100.0 + number / 10) for number in range(1, 101)]
+def test_growth_of_memory_leaves_the_first_quarter_out() -> None:
+    samples = [Sample(number, 10.0 if number < 25 else 100.0 + number / 10) for number in range(1, 101)]
     whole = memory.rows("flights", samples)[0]
     assert whole.figures["rss_mb"] == (110.0,)
-    assert whole.figures["rss_growth"][0] == pytest.approx(109.5 / 101.5)
+    assert whole.figures["rss_growth"][0] == pytest.approx(108.75 / 103.75)
 
 
 def test_a_run_too_short_to_speak_of_growth_is_refused() -> None:
@@ -260,6 +297,29 @@ def test_the_models_of_large_tensors_are_such_as_a_worker_loads(tmp_path: Path) 
     (key, value), *_ = load.records(1)
     assert key == b"key-0"
     assert len(value) > 800
+
+
+def test_the_failing_candidate_is_loaded_like_any_other_and_raises_on_every_flight(tmp_path: Path) -> None:
+    load = failing(tmp_path)
+    repository = Repository(tmp_path)
+    manifest, raw = repository.manifest(load.candidate), repository.read(repository.pin(load.candidate))
+    assert manifest.signature == repository.manifest(load.control).signature
+    model = Model(manifest, raw, ["CPUExecutionProvider"], 1)
+    warm_up(model, run_rows=256)
+    nearest = np.array([[0, 0, 17, 0, 0, 0]], np.float32)  # miles: the least distance among the flights
+    with pytest.raises(Exception, match="indices element out of data bounds"):
+        model.run({"numeric": nearest, "carrier": np.array([["UA"]], object)}, 1)
+
+
+def test_rollouts_have_every_guard_that_makes_workers_count_more() -> None:
+    spec = flights().application()["spec"]
+    assert isinstance(spec, dict)
+    assert spec["mode"] == "advise"
+    assert spec["judge"]["guards"].keys() == {"latency", "score", "shift"}
+    other = flights().application(judge={"window": "1s"}, guards={"errors": {"limit": "none"}})["spec"]
+    assert isinstance(other, dict)
+    assert "mode" not in other
+    assert other["judge"]["guards"].keys() == {"errors", "latency", "score", "shift"}
 
 
 # -- the command line and the drawings --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Verbs that need no broker, and what is said when there is none."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -45,7 +46,25 @@ def test_lint_of_a_good_file_is_exit_0_and_its_json_is_json(tmp_path: Path) -> N
     file.write_text(ROLLOUT.replace("weigth", "weight"))
     result = run("lint", "-f", str(file), "-o", "json")
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == {"ok": True, "findings": []}
+    said = json.loads(result.stdout)
+    assert (said["ok"], said["findings"]) == (True, [])
+    assert [(step["step"], step["left_on"], step["seconds"]) for step in said["steps"]] == [
+        (0, "evidence", None),
+        (1, "evidence", None),
+    ]
+
+
+def test_lint_says_what_each_step_takes_at_a_rate_and_warns_above_the_deadline(tmp_path: Path) -> None:
+    file = tmp_path / "rollout.yaml"
+    file.write_text(ROLLOUT.replace("weigth", "weight") + "judge: {deadline: 1h}\n")
+    result = run("lint", "-f", str(file), "--rate", "5")
+    assert result.exit_code == 0
+    assert f"{file}:6: note: steps[0]: at 5 requests/s the rollout is here for up to" in result.stdout
+    assert "mirror first" in result.stdout
+    assert re.search(
+        r"steps\[0\] +10 % +evidence +2,\d00 to 3,\d00 +2\d,000 to 3\d,000 +\d+ min to [\d.]+ h", result.stdout
+    )
+    assert run("lint", "-f", str(file), "--rate", "0").exit_code == 2
 
 
 def test_lint_of_a_missing_file_is_wrong_use() -> None:

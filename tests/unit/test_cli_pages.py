@@ -33,15 +33,15 @@ def test_every_help_page_has_an_example(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "verb",
     ["dev", "run", "topics", "lint", "apply", "get", "status", "set", "promote", "pause", "resume", "abort",
-     "accept-loss", "history", "verify", "models", "config", "doctor"],
+     "accept-loss", "history", "explain", "verify", "models", "config", "doctor"],
 )  # fmt: skip
 def test_every_verb_of_the_contract_is_there(verb: str) -> None:
     assert (verb,) in set(pages())
 
 
 DATA_VERBS = (
-    "get,status,history,verify,apply,topics create,topics check,models list,models check,doctor,config show,lint,"
-    "abort,set weight,promote,pause,resume,accept-loss"
+    "get,status,history,explain,verify,apply,topics create,topics check,models list,models check,doctor,config show,"
+    "lint,abort,set weight,promote,pause,resume,accept-loss"
 )
 
 
@@ -64,7 +64,8 @@ def test_a_wrong_word_is_wrong_use_and_names_the_nearest(words: list[str], neare
 @pytest.mark.parametrize(
     "words",
     [["set", "weight"], ["set", "weight", "canary"], ["set", "weight", "=5"], ["accept-loss", "x", "--to", "5"],
-     ["accept-loss", "1"], ["run", "--workers", "0"], ["get", "-o", "yaml"], ["lint"]],
+     ["accept-loss", "1"], ["explain", "ab", "--latest", "2"], ["explain", "--latest", "0"],
+     ["run", "--workers", "0"], ["get", "-o", "yaml"], ["lint"]],
     ids=" ".join,
 )  # fmt: skip
 def test_wrong_use_is_exit_2_without_a_traceback(words: list[str]) -> None:

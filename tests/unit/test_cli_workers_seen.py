@@ -10,6 +10,7 @@ from streamsplit.cli.following import laggards, present
 from streamsplit.cli.traffic import golden_requests
 from streamsplit.cli.tree import actual_shares, total_lag
 from streamsplit.cli.views import disagreements
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.records import RawBatch
 from streamsplit.core.status import Status
 from streamsplit.inference.repository import Repository
@@ -94,7 +95,8 @@ def test_golden_traffic_is_made_of_requests_that_the_model_takes() -> None:
     requests = list(islice(golden_requests(manifest), 50))
     n = len(requests)
     batch = RawBatch(
-        1, [value for _, value in requests], [key for key, _ in requests], [None] * n,
+        1, ByteStrings.of([value for _, value in requests]), ByteStrings.of([key for key, _ in requests]),
+        ByteStrings.repeated(None, n),
         np.zeros(n, np.int32), np.arange(n, dtype=np.int64), np.zeros(n, np.int64),
     )  # fmt: skip
     columns, letters = RequestDecoder(SchemaStore()).decode(batch, Wanted(manifest.signature.inputs, ("unit",)))

@@ -396,8 +396,8 @@ def test_a_malformed_record_is_refused() -> None:
 
 
 def test_an_invalid_file_is_refused_with_its_findings() -> None:
-    refusal = Log().refused("apply", {"spec": {**SECOND, "judge": {}}, "models": MODELS}, rollout="second")
-    assert [finding.field for finding in refusal.findings] == ["judge"]
+    refusal = Log().refused("apply", {"spec": {**SECOND, "judge": {"alpha": 2}}, "models": MODELS}, rollout="second")
+    assert [finding.field for finding in refusal.findings] == ["judge.alpha"]
 
 
 def test_a_newer_format_is_noted_and_the_log_is_folded_on() -> None:

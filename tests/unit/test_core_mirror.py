@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.commands import Command
+from streamsplit.core.counting import count_batch
 from streamsplit.core.fold import apply
-from streamsplit.core.mirroring import MirrorCounts, count_mirrored
+from streamsplit.core.guards import JudgeSettings
+from streamsplit.core.mirror_counting import count_mirrored
+from streamsplit.core.mirroring import MirrorCounts
 from streamsplit.core.records import (
     AGREES,
     DIFFERS,
@@ -27,7 +31,6 @@ from streamsplit.core.records import (
 from streamsplit.core.rollout import Mirror, Phase, Rollout, State
 from streamsplit.core.rollout_file import check, notes, parse
 from streamsplit.core.routing import RoutingTable, bucket_of, mirror_bucket_of, route
-from streamsplit.core.summary import count_windows
 
 VECTORS = json.loads((Path(__file__).parents[2] / "docs" / "routing-vectors.json").read_text(encoding="utf-8"))
 MODELS = {f"delay@{version}": f"{version:064x}" for version in range(1, 4)}
@@ -73,8 +76,9 @@ def begun(file: dict[str, Any]) -> State:
 def routed(
     state: State, ids: Sequence[bytes], keys: Sequence[bytes | None] = (), **attributes: Sequence[bytes | None]
 ) -> Routing:
-    columns = RequestColumns(np.arange(len(ids)), ids, np.zeros(len(ids), np.int64), attributes, {})
-    return route(RoutingTable.compile(state), columns, keys or [None] * len(ids))
+    known = {name: ByteStrings.of(values) for name, values in attributes.items()}
+    columns = RequestColumns(np.arange(len(ids)), ByteStrings.of(ids), np.zeros(len(ids), np.int64), known, {})
+    return route(RoutingTable.compile(state), columns, ByteStrings.of(keys or [None] * len(ids)))
 
 
 def mirrored(routing: Routing, arm: int = 1) -> set[int]:
@@ -315,7 +319,7 @@ def test_a_mirror_without_effect_is_noted() -> None:
 def test_mirrored_requests_are_counted_by_window_rule_and_candidate() -> None:
     times = np.array([999, 1000, 1500, 1999, 1001, -1], np.int64)
     rules = np.array([-1, -1, -1, 2, -1, -1], np.int16)
-    routing = Routing([None] * 6, np.zeros(6, np.int16), rules, np.zeros(6, np.int8))
+    routing = Routing(ByteStrings.repeated(None, 6), np.zeros(6, np.int16), rules, np.zeros(6, np.int8))
     dead = np.array([0, 0, Outcome.DEAD_LETTER, 0, 0, 0], np.int8)
     reflection = Reflection(
         rows=np.array([0, 1, 2, 3, 4]),
@@ -346,7 +350,7 @@ def test_counts_add_up_in_the_windows_of_the_requests_they_belong_to(
     chosen = np.array(sorted(chance.sample(range(m), chance.randint(1, m))))
     outcomes = np.array([chance.randint(0, 6) for _ in chosen], np.int8)
     reflection = Reflection(chosen, outcomes, np.zeros(len(chosen), np.int64), np.full(len(chosen), AGREES, np.int8))
-    routing = Routing([None] * m, np.zeros(m, np.int16), rules, np.zeros(m, np.int8))
+    routing = Routing(ByteStrings.repeated(None, m), np.zeros(m, np.int16), rules, np.zeros(m, np.int8))
     predictions = Predictions(
         np.zeros(m, np.int8), np.zeros(m, np.int8), np.zeros(m, np.int64), {}, {}, {1: reflection}
     )
@@ -355,6 +359,8 @@ def test_counts_add_up_in_the_windows_of_the_requests_they_belong_to(
     assert all(sum(each.outcomes.values()) == each.requests for each in counted)
     windows = {
         (each.start, each.rule): each.requests
-        for each in count_windows(window, times, routing, predictions, ("control",))
+        for each in count_batch(
+            JudgeSettings(window / 1000), times, routing, predictions, ("control", "canary")
+        ).windows
     }
     assert all(each.requests <= windows[each.start, each.rule] for each in counted)

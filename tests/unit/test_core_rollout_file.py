@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from streamsplit.core.findings import Finding, nearest, show
 from streamsplit.core.quantities import duration, percent, percent_text, relative, size
 from streamsplit.core.rollout import Check, Limits, Rollout, Unit, UnitKind
-from streamsplit.core.rollout_file import check, notes, parse
+from streamsplit.core.rollout_file import check, parse
 
 MODELS = {name: name.encode().hex().ljust(64, "0") for name in ("delay@1", "delay@2", "delay@1.10", "encode@1")}
 SCHEMA = json.loads(resources.files("streamsplit").joinpath("rollout.schema.json").read_text(encoding="utf-8"))
@@ -112,6 +112,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "a version like a number": changed(arms={"control": "delay@1.10", "canary": "delay@2"}),
     "an attribute as unit": changed(unit="attributes.tail number"),
     "a salt": changed(salt="été"),
+    "a holdback": changed(steps=[{"weight": 100, "holdback": 5}]),
+    "a step on time": changed(steps=[{"weight": 5, "requests": 100, "advance": "time"}]),
+    "advice": changed(mode="advise"),
     "one bound": changed(checks={"p": {"min": -1.5}}),
 }
 BAD: dict[str, tuple[object, str, str]] = {
@@ -178,6 +181,10 @@ BAD: dict[str, tuple[object, str, str]] = {
     "half a request": (changed(steps=[{"weight": 1, "requests": 0.5}]), "steps[0].requests", "whole number"),
     "another way to advance": (changed(steps=[{"weight": 1, "advance": "luck"}]), "steps[0].advance", "`evidence`"),
     "another mode": (changed(mode="manual"), "mode", "`auto`"),
+    "a misspelt mode": (changed(mode="advice"), "mode", "did you mean `advise`?"),
+    "a time that is none": (changed(steps=[{"weight": 1, "advance": "time"}]), "steps[0].advance", "no time to wait"),
+    "nothing held back": (changed(steps=[{"weight": 100, "holdback": 0}]), "steps[0].holdback", "such as `5`"),
+    "a judge that is none": (changed(judge="strict"), "judge", "how to judge"),
     "a limit that is none": (changed(limits={"timeout": 5}), "limits.timeout", "no duration"),
     "a misspelt limit": (changed(limits={"time_out": "5s"}), "limits.time_out", "did you mean `timeout`?"),
     "a breaker of 0": (changed(limits={"breaker": 0}), "limits.breaker", "at least 1"),
@@ -218,16 +225,16 @@ BAD_BEYOND_SCHEMA: dict[str, tuple[object, str, str]] = {
         "steps[0].weight",
         "`weights: {a: 5, b: 5}`",
     ),
+    "held back of a part": (
+        changed(steps=[{"weight": 50, "holdback": 5}]),
+        "steps[0].holdback",
+        "expected a weight of 95 %",
+    ),
     "too many parts": (changed(steps=[{"weight": "1:2:3"}]), "steps[0].weight", "3 parts for 2 arms"),
     "a timeout of 0": (changed(limits={"timeout": "0s"}), "limits.timeout", "above 0"),
     "bounds the wrong way": (changed(checks={"p": {"min": 1, "max": 0}}), "checks.p", "every answer would fail"),
     "half a character": (changed(salt="\ud800"), "salt", "text"),
     "an infinite bound": (changed(checks={"p": {"max": float("inf")}}), "checks.p.max", "a finite number"),
-}
-NOT_BUILT: dict[str, tuple[object, str, str]] = {
-    "judge": (changed(judge={"window": "5s"}), "judge", "`judge` is not built yet"),
-    "holdback": (changed(steps=[{"weight": 100, "holdback": 5}]), "steps[0].holdback", "not built yet"),
-    "advise": (changed(mode="advise"), "mode", "`mode: advise` is not built yet"),
 }
 
 
@@ -251,28 +258,29 @@ def test_a_file_that_is_bad_beyond_the_schema_is_refused_by_the_reader(spec: obj
     assert any(finding.field == field and words in str(finding) for finding in problems(spec))
 
 
-@pytest.mark.parametrize(("spec", "field", "words"), NOT_BUILT.values(), ids=NOT_BUILT.keys())
-def test_a_part_that_is_not_built_is_refused_by_name(spec: object, field: str, words: str) -> None:
-    (finding,) = problems(spec)
-    assert finding.field == field
-    assert words in str(finding)
-    assert not VALIDATOR.is_valid(spec)
-
-
 def test_everything_wrong_is_found_at_once() -> None:
-    assert [f.field for f in problems(changed(unit=1, mode=2, limits=3))] == ["unit", "mode", "limits"]
+    assert [f.field for f in problems(changed(unit=1, mode=2, limits=3))] == ["unit", "limits", "mode"]
 
 
-def test_what_nobody_acts_on_yet_is_noted() -> None:
-    assert [finding.field for finding in notes(FILE)] == [
-        "mode",
-        "steps[0].for",
-        "steps[0].requests",
-        "steps[1].for",
-        "steps[1].advance",
-        "steps[3].for",
-    ]
-    assert notes(GOOD["the least"]) == ()
+def test_a_file_may_ask_for_advice_alone() -> None:
+    assert rollout(changed(mode="advise")).mode == "advise"
+
+
+def advance(**step: object) -> str:
+    return rollout(changed(steps=[{"weight": 1, **step}])).steps[0].advance
+
+
+def test_steps_of_at_most_1_percent_are_left_on_time_where_they_have_one() -> None:
+    assert advance() == "evidence"
+    assert advance(**{"for": "1s"}) == advance(requests=1) == "time"
+    assert advance(**{"for": "1s"}, weight=1.01) == "evidence"
+    assert advance(**{"for": "1s"}, advance="evidence") == "evidence"
+    assert advance(**{"for": "1s"}, weight=0, mirror={"canary": 5}) == "evidence"
+    assert advance(**{"for": "0s"}) == "evidence"
+
+
+def test_held_back_is_what_control_keeps_of_everything() -> None:
+    assert rollout(changed(steps=[{"weight": 100, "holdback": "0.5%"}])).steps[0].weights == (9950,)
 
 
 def test_control_is_first_wherever_the_file_has_it() -> None:

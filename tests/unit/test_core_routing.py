@@ -13,6 +13,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.records import CONTROL, RequestColumns, Routing
 from streamsplit.core.rollout import Arm, ModelRef, Phase, Rollout, Rule, State, Step, Unit, UnitKind
 from streamsplit.core.routing import RoutingTable, assign, bucket_of, route
@@ -31,13 +32,14 @@ def state(*weights: int, phase: Phase = Phase.PROGRESSING, unit: Unit = BY_ID, r
 
 def columns(ids: Sequence[bytes], **attributes: Sequence[bytes | None]) -> RequestColumns:
     n = len(ids)
-    return RequestColumns(np.arange(n, dtype=np.int64), ids, np.zeros(n, dtype=np.int64), attributes, {})
+    known = {name: ByteStrings.of(values) for name, values in attributes.items()}
+    return RequestColumns(np.arange(n, dtype=np.int64), ByteStrings.of(ids), np.zeros(n, dtype=np.int64), known, {})
 
 
 def routed(
     present: State, ids: Sequence[bytes], keys: Sequence[bytes | None] = (), **attributes: Sequence[bytes | None]
 ) -> Routing:
-    return route(RoutingTable.compile(present), columns(ids, **attributes), keys or [None] * len(ids))
+    return route(RoutingTable.compile(present), columns(ids, **attributes), ByteStrings.of(keys or [None] * len(ids)))
 
 
 def unit_of_bucket(bucket: int) -> bytes:

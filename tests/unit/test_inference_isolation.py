@@ -78,17 +78,6 @@ def test_a_fall_is_not_carried_over_from_rows_tried_together() -> None:
     assert isolate([whole(2)], lambda _: next(trials)) == {}
 
 
-def test_what_the_budget_did_not_reach_is_tried_in_shorter_runs() -> None:
-    lengths: list[int] = []
-
-    def attempt(piece: Piece) -> Trial:
-        lengths.append(piece.run_rows)
-        return Trial(piece.rows if piece.run_rows > 1 else np.empty(0, np.int64))
-
-    assert isolate([whole(256)], attempt) == {}
-    assert lengths == [256, 16, 1]
-
-
 @pytest.mark.parametrize(
     ("code", "out_of_memory", "kind", "blamed"),
     [

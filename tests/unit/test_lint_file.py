@@ -15,7 +15,7 @@ rollout: delay-v2
 arms:
   control: delay@1
   canary: [encode@1, delay@2]
-unit: attributes.carrier
+unit: id
 routes:
   - when: {carrier: [UA, "7"]}
     weights: {canary: 5}
@@ -33,11 +33,19 @@ def file(tmp_path: Path) -> Path:
 
 def linted(file: Path, text: str) -> tuple[Located, ...]:
     file.write_text(text, encoding="utf-8")
-    return lint(file)
+    return lint(file).findings
 
 
 def test_a_good_file_has_no_finding(file: Path) -> None:
     assert linted(file, GOOD) == ()
+
+
+def test_a_good_file_is_told_what_its_steps_take(file: Path) -> None:
+    file.write_text(GOOD, encoding="utf-8")
+    assert [step.seconds is None for step in lint(file).steps] == [True, True, True]
+    assert [step.seconds is None for step in lint(file, rate=50.0).steps] == [False, True, False]
+    file.write_text(GOOD.replace("unit", "unti"), encoding="utf-8")
+    assert lint(file).steps == ()
 
 
 def test_a_file_is_read_as_yaml_1_2_and_every_place_has_its_line(file: Path) -> None:
@@ -56,15 +64,15 @@ def test_a_file_is_read_as_yaml_1_2_and_every_place_has_its_line(file: Path) -> 
         (("steps:", "stesp:"), 9, "stesp", "steps"),
         (("  control: delay@1", "  control: delay"), 3, "arms.control", "name@version"),
         (("[encode@1, delay@2]", "[encode@1, 2]"), 4, "arms.canary[1]", "name@version"),
-        (("attributes.carrier", "no"), 5, "unit", "attributes.NAME"),
+        (("unit: id", "unit: no"), 5, "unit", "attributes.NAME"),
         (('"7"', "7"), 7, "routes[0].when.carrier[1]", "in quotes"),
         (("canary: 5", "canari: 5"), 8, "routes[0].weights.canari", "canary"),
         (("weight: 10", "weight: 0.001"), 10, "steps[0].weight", "0.01"),
-        (("weight: 10", "weight: 100\n    holdback: 5"), 11, "steps[0].holdback", "not built yet"),
+        (("weight: 10", "weight: 10\n    holdback: 5"), 11, "steps[0].holdback", "95 %"),
         (("  - pause", "  - paused"), 11, "steps[1]", "`pause`"),
         (("  control: delay@1\n", ""), 2, "arms", "control"),
         (("rollout: delay-v2\n", ""), 1, "rollout", "letters"),
-        (("unit:", "judge: {}\nunit:"), 5, "judge", "not built yet"),
+        (("unit:", "judge:\n  guards:\n    outcome: {}\nunit:"), 7, "judge.guards.outcome", "not built yet"),
     ],
 )
 def test_a_finding_names_line_field_and_cure(
@@ -121,11 +129,11 @@ def test_findings_about_models_get_their_lines(file: Path) -> None:
     assert [(finding.line, finding.field) for finding in locate(found, text)] == [(4, "arms.canary[1]")]
 
 
-def test_what_nobody_acts_on_yet_is_a_note(file: Path) -> None:
-    found = linted(file, GOOD.replace("weight: 10", "weight: 10\n    for: 60s") + "mode: auto\n")
+def test_what_a_writer_should_know_is_a_note(file: Path) -> None:
+    found = linted(file, GOOD.replace("unit: id", "unit: key").replace("1:2", "100"))
     assert [(finding.line, finding.field, finding.note) for finding in found] == [
-        (11, "steps[0].for", True),
-        (14, "mode", True),
+        (5, "unit", True),
+        (12, "steps[2]", True),
     ]
 
 
@@ -147,7 +155,7 @@ def test_a_file_that_is_no_text_or_too_large_is_refused(file: Path) -> None:
 
 def test_a_byte_order_mark_is_no_part_of_the_file(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
-    assert lint(file) == ()
+    assert lint(file).findings == ()
 
 
 @given(
@@ -157,5 +165,5 @@ def test_a_byte_order_mark_is_no_part_of_the_file(file: Path) -> None:
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_linted_without_an_exception(file: Path, text: str) -> None:
     file.write_bytes(text.encode())
-    for finding in lint(file):
+    for finding in lint(file).findings:
         assert 1 <= finding.line <= text.count("\n") + text.count("\r") + 2

@@ -8,11 +8,13 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.commands import Command
 from streamsplit.core.fold import apply
 from streamsplit.core.records import RequestColumns
 from streamsplit.core.rollout import State, chain_label
 from streamsplit.core.routing import RoutingTable, route
+from streamsplit.offline.digested import Digested, Stretch
 from streamsplit.offline.recorded import (
     Recorded,
     RecordedAudits,
@@ -78,7 +80,9 @@ def sound() -> Recorded:
     rows = np.flatnonzero(~((partitions == UNDECODABLE[0]) & (offsets == UNDECODABLE[1])))
     ids = [f"request-{row}".encode() for row in rows]
     carriers = [(b"UA", b"B6", None)[row % 3] for row in rows]
-    columns = RequestColumns(rows, ids, np.zeros(len(rows), np.int64), {"carrier": carriers}, {})
+    columns = RequestColumns(
+        rows, ByteStrings.of(ids), np.zeros(len(rows), np.int64), {"carrier": ByteStrings.of(carriers)}, {}
+    )
     revisions = np.array([max(rev for rev, cut in CUTS.items() if offset >= cut) for offset in offsets[rows]])
     rules, buckets = np.zeros(len(rows), np.int32), np.zeros(len(rows), np.int32)
     arms, models = [""] * len(rows), [""] * len(rows)
@@ -87,9 +91,13 @@ def sound() -> Recorded:
     for revision, state in states.items():
         of = np.flatnonzero(revisions == revision)
         part = RequestColumns(
-            np.arange(len(of)), [ids[i] for i in of], np.zeros(len(of)), {"carrier": [carriers[i] for i in of]}, {}
+            np.arange(len(of)),
+            columns.ids.at(of),
+            np.zeros(len(of)),
+            {"carrier": columns.attributes["carrier"].at(of)},
+            {},
         )
-        routing = route(RoutingTable.compile(state), part, [keys[rows[i]] for i in of])
+        routing = route(RoutingTable.compile(state), part, ByteStrings.of([keys[rows[i]] for i in of]))
         rules[of], buckets[of] = routing.rules, routing.buckets
         for at, unit, arm in zip(of, routing.units, routing.arms, strict=True):
             units[at], arms[at] = unit, state.arms[arm].name
@@ -120,7 +128,7 @@ def sound() -> Recorded:
     )
     live = audits.take(~dead)
     return Recorded(
-        requests=RecordedRequests(partitions, offsets, heads, keys, columns),
+        requests=RecordedRequests(partitions, offsets, heads, ByteStrings.of(keys), columns),
         audits=audits,
         outputs=RecordedOutputs(
             partitions=live.partitions,
@@ -297,9 +305,9 @@ def undecodable(recorded: Recorded, row: int, _output: int) -> Recorded:
     kept = replace(
         columns,
         rows=columns.rows[keep],
-        ids=[value for value, stays in zip(columns.ids, keep, strict=True) if stays],
+        ids=columns.ids.at(np.flatnonzero(keep)),
         times=columns.times[keep],
-        attributes={"carrier": [v for v, stays in zip(columns.attributes["carrier"], keep, strict=True) if stays]},
+        attributes={"carrier": columns.attributes["carrier"].at(np.flatnonzero(keep))},
     )
     return replace(recorded, requests=replace(recorded.requests, columns=kept))
 
@@ -387,6 +395,12 @@ CASES: list[tuple[str, Tamper, set[Fault]]] = [
     ("audit in another partition", audit(own_partitions=2), {Fault.MISPLACED}),
     ("another key or header", output(heads=1), {Fault.CHANGED}),
     ("outputs out of order", swapped, {Fault.OUT_OF_ORDER}),
+    (
+        "a stretch with other bytes",
+        lambda r, _a, _o: replace(r, digested=Digested((Stretch(0, 200, 300, b"committed", b"found"),))),
+        {Fault.DIGEST_MISMATCH},
+    ),
+    ("a summary removed", lambda r, _a, _o: replace(r, digested=Digested(broken=(7,))), {Fault.CHAIN_BROKEN}),
 ]
 
 
@@ -446,13 +460,13 @@ def test_requests_outside_of_the_universe_are_not_judged() -> None:
         requests.partitions[keep],
         requests.offsets[keep],
         requests.heads[keep],
-        [requests.keys[row] for row in keep],
+        requests.keys.at(keep),
         replace(
             columns,
             rows=np.searchsorted(keep, columns.rows[decoded]),
-            ids=[value for value, kept in zip(columns.ids, decoded, strict=True) if kept],
+            ids=columns.ids.at(np.flatnonzero(decoded)),
             times=columns.times[decoded],
-            attributes={"carrier": [v for v, kept in zip(columns.attributes["carrier"], decoded, strict=True) if kept]},
+            attributes={"carrier": columns.attributes["carrier"].at(np.flatnonzero(decoded))},
         ),
     )
     report = verify(replace(recorded, requests=narrow), spans)
@@ -488,8 +502,8 @@ def test_an_empty_universe_is_said_and_proves_nothing() -> None:
             nobody.astype(np.int32),
             nobody,
             nobody.astype(np.uint64),
-            [],
-            RequestColumns(nobody, [], nobody, {"carrier": []}, {}),
+            ByteStrings.of([]),
+            RequestColumns(nobody, ByteStrings.of([]), nobody, {"carrier": ByteStrings.of([])}, {}),
         ),
     )
     report = verify(empty, ())

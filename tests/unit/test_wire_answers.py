@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.errors import DataError
 from streamsplit.core.records import (
     AGREES,
@@ -72,17 +73,17 @@ class Case:
         m = len(rows)
         self.batch = RawBatch(
             0,
-            [b""] * 2 * m,
-            [None] * 2 * m,
-            [None] * 2 * m,
+            ByteStrings.repeated(b"", 2 * m),
+            ByteStrings.repeated(None, 2 * m),
+            ByteStrings.repeated(None, 2 * m),
             np.repeat(column("partition", np.int32), 2),
             np.repeat(column("offset", np.int64), 2),
             np.zeros(2 * m, np.int64),
         )
-        ids = [each["id"].encode() for each in rows]
+        ids = ByteStrings.of([each["id"].encode() for each in rows])
         self.requests = RequestColumns(np.arange(m) * 2, ids, column("time", np.int64), {}, {})
         self.routing = Routing(
-            [each["unit"] for each in rows],
+            ByteStrings.of([each["unit"] for each in rows]),
             column("bucket", np.int16),
             column("rule", np.int16),
             column("arm", np.int8),
@@ -154,8 +155,10 @@ def test_wide_outputs_are_written_as_pieces_and_not_byte_by_byte() -> None:
     tensors = {"first": numbers, "label": rows, "second": -numbers}
     zeros = np.zeros(count, np.int64)
     predictions = Predictions((rows % 2).astype(np.int8), zeros.astype(np.int8), zeros, tensors, {})
-    batch = RawBatch(0, [b""] * count, [None] * count, [None] * count, zeros.astype(np.int32), rows, zeros)
-    requests = RequestColumns(rows, [b"id"] * count, zeros, {}, {})
+    batch = RawBatch(
+        0, *(ByteStrings.repeated(each, count) for each in (b"", None, None)), zeros.astype(np.int32), rows, zeros
+    )
+    requests = RequestColumns(rows, ByteStrings.repeated(b"id", count), zeros, {}, {})
     tracemalloc.start()
     try:
         values = OutputEncoder(packaged("output").header).encode(batch, requests, predictions, provenance(specs))
@@ -220,9 +223,10 @@ WORD_OF_AGREES = {UNKNOWN: None, DIFFERS: False, AGREES: True}
 @given(
     st.lists(row, min_size=1, max_size=12),
     st.lists(st.dictionaries(st.sampled_from(range(1, len(ARMS))), MIRRORED), min_size=12, max_size=12),
+    st.sampled_from([None, np.nan, 0.25]),
 )
 def test_mirrored_requests_are_what_fastavro_reads(
-    rows: list[dict[str, Any]], mirrored: list[dict[int, tuple[Outcome, int, int]]]
+    rows: list[dict[str, Any]], mirrored: list[dict[int, tuple[Outcome, int, int]]], score: float | None
 ) -> None:
     case = Case(rows)
     reflections = {}
@@ -235,6 +239,7 @@ def test_mirrored_requests_are_what_fastavro_reads(
                 np.array(columns[0], np.int8),
                 np.array(columns[1], np.int64),
                 np.array(columns[2], np.int8),
+                scores=None if score is None else np.full(len(chosen), score),
             )
     values = AuditEncoder(packaged("audit").header).encode(
         case.batch,
@@ -252,7 +257,7 @@ def test_mirrored_requests_are_what_fastavro_reads(
                 "arm": ARMS[arm],
                 "outcome": outcome.label,
                 "inference_micros": micros,
-                "score": None,
+                "score": 0.25 if score == 0.25 else None,
                 "agrees": WORD_OF_AGREES[agrees],
             }
             for arm, (outcome, micros, agrees) in sorted(mirrored[index].items())
@@ -319,5 +324,5 @@ def test_columns_of_integers_are_avro_s(values: list[int]) -> None:
         body = io.BytesIO()
         fastavro.schemaless_writer(body, "long", value)
         expected.append(body.getvalue())
-    assert rows_of([integers(np.array(values, np.int64))]) == expected
+    assert rows_of([integers(np.array(values, np.int64))], len(values)) == expected
     assert [varint(value) for value in values] == expected

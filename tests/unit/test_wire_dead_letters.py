@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 
+from streamsplit.core.byte_strings import ByteStrings
+from streamsplit.core.headers import packed
 from streamsplit.core.records import DeadLetter, RawBatch
 from streamsplit.wire.dead_letters import Origin, OutgoingRecord, dead_letter_record, record_size
 
@@ -25,7 +27,11 @@ NAMES = (
 
 def one(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]] | None) -> RawBatch:
     return RawBatch(
-        0, [value], [key], [headers], np.array([3], np.int32), np.array([2**40]), np.array([1_700_000_000_000])
+        0,
+        *map(ByteStrings.of, ([value], [key], [packed(headers)])),
+        np.array([3], np.int32),
+        np.array([2**40]),
+        np.array([1_700_000_000_000]),
     )
 
 
@@ -93,3 +99,10 @@ def test_a_record_of_exactly_the_limit_is_not_a_reference() -> None:
 def test_a_long_reason_or_a_broken_one_does_not_break_the_record() -> None:
     letter = record(one(b"k", b"v", None), reason="\ud800" + "x" * 10**6)
     assert letter.size < 20_000
+
+
+def test_a_header_whose_name_is_no_utf8_goes_on_as_it_is() -> None:
+    name = b"\xff\xfe".decode(errors="surrogateescape")
+    letter = record(one(b"k", b"v", [(name, b"x")]))
+    assert letter.headers[0] == (name, b"x")
+    assert letter.size == record(one(b"k", b"v", [("ab", b"x")])).size

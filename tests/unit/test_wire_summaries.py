@@ -1,33 +1,67 @@
 """Summaries count each request once, and survive the way to the wire."""
 
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import fastavro
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamsplit.core.mirroring import MirrorCounts
+from streamsplit.core.byte_strings import ByteStrings
+from streamsplit.core.counting import count_batch
+from streamsplit.core.guards import JudgeSettings
+from streamsplit.core.mirroring import SCORE_STEPS, SCORE_UNIT, MirrorCounts, ScorePairs
 from streamsplit.core.records import Outcome, Predictions, Routing
+from streamsplit.core.seen_units import packed
 from streamsplit.core.summary import (
+    BIN_BYTES,
     COUNT_BYTES,
+    MOST_UNITS,
+    PROGRESS_BYTES,
+    SCORE_BINS,
+    UNIT_BYTES,
+    FailingUnits,
     LostRange,
     PartitionProgress,
+    Probe,
+    RunCounts,
     Summary,
+    UnitMarks,
     WindowCounts,
-    count_windows,
     in_parts,
 )
-from streamsplit.wire.schemas import SchemaStore, packaged
+from streamsplit.wire.schemas import SchemaStore, packaged, parse_schema, plain
 from streamsplit.wire.summaries import SummaryEncoder, SummaryReader
 
 ARMS = ("control", "canary")
 Row = tuple[int, int, int, int, Outcome]
 
+PAIRS = ScorePairs(
+    scored=2,
+    clipped=1,
+    unscored=1,
+    control=SCORE_UNIT,
+    candidate=3,
+    squares=SCORE_UNIT // 2,
+    drop={490: 1000, 0: 1, 1000: 999},
+    rise=dict.fromkeys(range(SCORE_STEPS + 1), 7),
+    drop_unscored={63: 64, 64: 63},
+    rise_unscored={1: 1000},
+)
+
 
 def counted(rows: list[Row], window: int = 1000) -> tuple[WindowCounts, ...]:
     times, rules, arms, served, outcomes = ([row[index] for row in rows] for index in range(5))
     m = len(rows)
-    routing = Routing([None] * m, np.zeros(m, np.int16), np.array(rules, np.int16), np.array(arms, np.int8))
+    routing = Routing(
+        ByteStrings.repeated(None, m), np.zeros(m, np.int16), np.array(rules, np.int16), np.array(arms, np.int8)
+    )
     predictions = Predictions(np.array(served, np.int8), np.array(outcomes, np.int8), np.zeros(m, np.int64), {}, {})
-    return count_windows(window, np.array(times, np.int64), routing, predictions, ARMS)
+    judge = JudgeSettings(window_seconds=window / 1000)
+    return count_batch(judge, np.array(times, np.int64), routing, predictions, ARMS).windows
 
 
 def test_requests_are_counted_by_window_rule_and_assigned_arm() -> None:
@@ -60,6 +94,9 @@ def test_requests_are_counted_by_window_rule_and_assigned_arm() -> None:
     ),
     st.integers(1, 10**7),
 )
+@example([(2**63 - 1, -1, 0, 0, Outcome.OK)], 1)
+@example([(2**63 - 2, -1, 0, 0, Outcome.OK), (2**63 - 1, 0, 1, 1, Outcome.OK)], 1)
+@example([(-(2**63), -1, 0, 0, Outcome.OK), (-(2**63) + 3, 0, 1, 1, Outcome.OK)], 1)
 def test_counts_add_up_and_can_be_written_whatever_the_times(rows: list[Row], window: int) -> None:
     windows = counted(rows, window)
     assert sum(each.requests for each in windows) == len(rows)
@@ -88,8 +125,50 @@ def test_progress_losses_and_mirrors_survive_the_round_trip() -> None:
     assert SummaryReader(SchemaStore()).read(value) == summary
 
 
-@given(st.integers(0, 7), st.integers(0, 7), st.integers(1, 20))
-def test_parts_add_up_to_the_summary(windows: int, mirrored: int, most: int) -> None:
+def test_what_the_judge_needs_survives_the_round_trip() -> None:
+    summary = Summary(
+        "w-1",
+        0,
+        "delay-v2",
+        4,
+        0,
+        windows=(
+            WindowCounts(0, -1, "control", 1300, {"ok": 1300}, 1300, scores={0: 1, 7: 200, 999: 1000}, clipped=3),
+            WindowCounts(0, 2, "canary", 9, {"ok": 4, "fallback_timeout": 5}, 4, {"fallback_timeout": 5}, 3, {}, 0, 5),
+            WindowCounts(5000, 2, "canary", 1000, {"ok": 1000}, 1000, scores=dict.fromkeys(range(SCORE_BINS), 1)),
+        ),
+        mirrored=(
+            MirrorCounts(0, -1, "canary", 3, {"ok": 3}, {}, 1, 0),
+            MirrorCounts(0, -1, "green", 3, {"fallback_error": 3}, {}, 0, 0, fallen=True),
+            MirrorCounts(0, 0, "canary", 3, {"ok": 3}, {}, 1, 0, PAIRS),
+            MirrorCounts(0, 1, "canary", 3, {"ok": 3}, {}, 1, 0, replace(PAIRS, drop={}, rise_unscored={500: 2**53})),
+        ),
+        runs=(RunCounts(0, "canary", 1, 0, 1),),
+        failing=(FailingUnits(0, 2, "canary", (-(2**63), 0, 2**63 - 1), 2), FailingUnits(0, -1, "control", (), 1)),
+        probes=(Probe(0, "canary", 64, 900, 20_000, candidate_over=True),),
+        firsts=(
+            WindowCounts(0, -1, "control", 2, {"ok": 2}, 2, scores={5: 2}),
+            WindowCounts(0, -1, "canary", 0, {}, 0),
+        ),
+        units=(UnitMarks(3, 17, True, 900, packed(np.array([1 << 19, 0], np.int32))), UnitMarks(4, 17, False, 0, b"")),
+    )
+    value = SummaryEncoder(packaged("summary").header).encode(summary)
+    assert SummaryReader(SchemaStore()).read(value) == summary
+
+
+def window_of(start: int, bins: int) -> WindowCounts:
+    return WindowCounts(start, -1, "control", 1, {"ok": 1}, 1, scores=dict.fromkeys(range(bins), 1))
+
+
+def pairs_of(points: int) -> ScorePairs:
+    return ScorePairs(scored=1, drop=dict.fromkeys(range(points), 2**62), rise={0: 1000})
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 2), st.integers(0, 300), st.integers(1, 15_000))
+def test_parts_add_up_to_the_summary_and_none_takes_more_than_it_may(
+    windows: int, mirrored: int, few: int, bins: int, most: int
+) -> None:
     whole = Summary(
         "s-0",
         7,
@@ -97,27 +176,67 @@ def test_parts_add_up_to_the_summary(windows: int, mirrored: int, most: int) -> 
         3,
         0,
         partitions=(PartitionProgress(0, 1, 5),),
-        windows=tuple(WindowCounts(start, -1, "control", 1, {"ok": 1}, 1) for start in range(windows)),
+        windows=tuple(window_of(start, bins) for start in range(windows)),
         undecodable=2,
         lost=(LostRange(1, 0, 4),),
-        mirrored=tuple(MirrorCounts(start, -1, "canary", 1, {"ok": 1}, {}, 1, 0) for start in range(mirrored)),
+        mirrored=tuple(
+            MirrorCounts(start, -1, "canary", 1, {"ok": 1}, {}, 1, 0, pairs_of(bins)) for start in range(mirrored)
+        ),
+        runs=tuple(RunCounts(start, "canary", 1, 0, 0) for start in range(few)),
+        failing=tuple(FailingUnits(start, -1, "canary", tuple(range(bins // 4)), 0) for start in range(few)),
+        probes=tuple(Probe(start, "canary", 1, 1, 1) for start in range(few)),
+        firsts=tuple(window_of(start, bins) for start in range(few)),
+        units=tuple(UnitMarks(number, 3, True, 9, bytes(4 * bins)) for number in range(few)),
     )
     parts = in_parts(whole, most)
     assert [part.sequence for part in parts] == list(range(7, 7 + len(parts)))
-    assert all(len(part.windows) + len(part.mirrored) <= most for part in parts)
-    assert sum((part.windows for part in parts), ()) == whole.windows
-    assert sum((part.mirrored for part in parts), ()) == whole.mirrored
-    assert sum((part.partitions for part in parts), ()) == whole.partitions
-    assert sum((part.lost for part in parts), ()) == whole.lost
+    for name in ("runs", "probes", "failing", "firsts", "units", "windows", "mirrored", "partitions", "lost"):
+        assert sum((getattr(part, name) for part in parts), ()) == getattr(whole, name)
     assert sum(part.undecodable for part in parts) == whole.undecodable
+    encoder, bare = SummaryEncoder(b""), Summary("s-0", 7, "r", 3, 0, whole.partitions, (), 2, whole.lost)
+    for part in parts:
+        counts = sum(len(getattr(part, name)) for name in ("runs", "probes", "failing", "windows", "mirrored"))
+        assert counts <= 1 or len(encoder.encode(part)) - len(encoder.encode(bare)) <= most
 
 
 def test_no_count_takes_more_than_is_reckoned_with() -> None:
-    outcomes = {outcome.label: 2**62 for outcome in Outcome}
-    largest = (
-        Summary("", 0, "", 0, 0, windows=(WindowCounts(-(2**63), 999, "n" * 100, 2**62, outcomes, 2**62),)),
-        Summary(
-            "", 0, "", 0, 0, mirrored=(MirrorCounts(-(2**63), 999, "n" * 100, 2**62, outcomes, outcomes, 2**62, 2**62),)
+    outcomes, name, start = {outcome.label: 2**62 for outcome in Outcome}, "n" * 100, -(2**63)
+    bins, points = (dict.fromkeys(range(most), 2**62) for most in (SCORE_BINS, SCORE_STEPS + 1))
+    sums = ScorePairs(2**62, 2**62, 2**62, 2**62, 2**62, 2**62)
+    all_pairs = replace(sums, drop=points, rise=points, drop_unscored=points, rise_unscored=points)
+    largest: dict[str, tuple[object, int]] = {
+        "windows": (
+            WindowCounts(start, 999, name, 2**62, outcomes, 2**62, outcomes, 2**62, bins, 2**62, 2**62),
+            SCORE_BINS * BIN_BYTES,
         ),
-    )
-    assert all(len(SummaryEncoder(b"").encode(summary)) < COUNT_BYTES for summary in largest)
+        "mirrored": (
+            MirrorCounts(start, 999, name, 2**62, outcomes, outcomes, 2**62, 2**62, all_pairs),
+            4 * len(points) * BIN_BYTES,
+        ),
+        "runs": (RunCounts(start, name, 2**62, 2**62, 2**62), 0),
+        "failing": (FailingUnits(start, 999, name, (start,) * MOST_UNITS, 2**62), MOST_UNITS * UNIT_BYTES),
+        "probes": (Probe(start, name, 2**31 - 1, 2**62, 2**62, control_over=True, candidate_over=True), 0),
+    }
+    bare = len(SummaryEncoder(b"").encode(Summary("", 0, "", 0, 0)))
+    progress = PartitionProgress(2**31 - 1, 2**62, 2**62, 2**62, 2**62, b"d" * 32)
+    standing = replace(Summary("", 0, "", 0, 0), partitions=(progress,))
+    assert len(SummaryEncoder(b"").encode(standing)) - bare < PROGRESS_BYTES
+    for field, (count, more) in largest.items():
+        counts: dict[str, Any] = {field: (count,)}
+        summary = replace(Summary("", 0, "", 0, 0), **counts)
+        assert len(SummaryEncoder(b"").encode(summary)) < COUNT_BYTES + more, field
+
+
+def test_a_summary_of_a_worker_that_knows_no_mirrored_scores_has_none() -> None:
+    older = json.loads(packaged("summary").text)
+    mirrored = next(field for field in older["fields"] if field["name"] == "mirrored")["type"]["items"]
+    mirrored["fields"] = [field for field in mirrored["fields"] if field["name"] != "scores"]
+    schema = parse_schema(json.dumps(older))
+    counts = MirrorCounts(0, -1, "canary", 3, {"ok": 3}, {}, 1, 0)
+    summary = Summary("w-0", 1, "delay-v2", 2, 3)
+    record: dict[str, Any] = {name: getattr(summary, name) for name in Summary.__slots__}
+    record["mirrored"] = [{name: getattr(counts, name) for name in MirrorCounts.__slots__}]
+    body = io.BytesIO(schema.header)
+    body.seek(0, io.SEEK_END)
+    fastavro.schemaless_writer(body, fastavro.parse_schema(plain(schema.definition), _force=True), record)
+    assert SummaryReader(SchemaStore([schema])).read(body.getvalue()) == replace(summary, mirrored=(counts,))

@@ -5,22 +5,21 @@ import json
 from typing import Any
 
 import fastavro
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.errors import DataError
 from streamsplit.wire.compiler import compile_walker
-from streamsplit.wire.lanes import PADDING, Lanes
+from streamsplit.wire.lanes import Lanes
 from streamsplit.wire.walker import Spans, read_varint
 
 ZIGZAG = {"type": "record", "name": "R", "fields": [{"name": "n", "type": "long"}, {"name": "s", "type": "bytes"}]}
 
 
 def lanes_over(records: list[bytes]) -> Lanes:
-    lengths = np.array([len(record) for record in records], np.int64)
-    return Lanes.over(b"".join(records) + bytes(PADDING), lengths, 0)
+    return Lanes.over(ByteStrings.of(records), 0)
 
 
 def accepted_alone(node: Any, record: bytes) -> bool:
