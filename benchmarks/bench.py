@@ -7,9 +7,9 @@ from statistics import median
 
 from confluent_kafka import KafkaException
 
-from benchmarks import convergence, digits, latency, memory, scale, throughput
+from benchmarks import convergence, detection, digits, judging, latency, memory, scale, throughput
 from benchmarks.backlog import Backlogs
-from benchmarks.loads import Load, flights
+from benchmarks.loads import Load, all_guards, flights
 from benchmarks.peers import PEERS, Peer
 from benchmarks.rows import STREAMSPLIT, Row, find
 from benchmarks.ruler import Span
@@ -55,6 +55,8 @@ class Bench:
             "throughput": self._throughput,
             "latency": self._latency,
             "convergence": self._convergence,
+            "detection": self._detection,
+            "judging": self._judging,
             "scale": self._scale,
             "memory": self._memory,
         }
@@ -103,6 +105,15 @@ class Bench:
         )
         self.rows += convergence.rows(found)
 
+    def _detection(self) -> None:
+        chosen = self._chosen
+        self.rows += detection.measure(
+            self._connection, self._folder, rollouts=chosen.rollouts, rate=chosen.turning_rate, tell=self._tell
+        )
+
+    def _judging(self) -> None:
+        self.rows += judging.measure(self._chosen.repetitions, self._tell, self._chosen.windows)
+
     def _scale(self) -> None:
         chosen = self._chosen
         plan = scale.Plan(
@@ -136,6 +147,7 @@ class Bench:
             digits.CONTROL,
             digits.CANDIDATE,
             lambda most: [(request.key, request.value or b"") for request in digits.digit_requests(most)],
+            guards=all_guards("probabilities", 0),
         )
 
     def _peers(self) -> list[Peer]:

@@ -4,10 +4,12 @@ The clock starts with the timestamp of the command's record on the control log. 
 order of its requests, and revisions never fall within it, so that each command cuts each partition in two. Of a command
 
 - `old` ends with the `processed_time` of the last request of any partition that was served under an older revision;
-- `new` ends when every partition has had its first request under the command's revision, or a newer one.
+- `new` ends when every partition has had its first request under the command's revision, or a newer one;
+- `candidate`, which is told of aborts, ends with the last request that was assigned to the candidate before another
+  rollout began.
 
-`new` is never less than `old` and is what the goal is held against: behind it nothing is served the old way. It has
-the wait for the next request of the slowest partition in it. All processes share one clock.
+`new` is never less than `old`; it has the wait for the next request of the slowest partition in it. All processes share
+one clock.
 """
 
 import random
@@ -23,7 +25,7 @@ from benchmarks.ground import PARTITIONS, Deployment, deployment
 from benchmarks.loads import flights
 from benchmarks.processes import process, python, workers
 from benchmarks.readiness import not_flowing, not_prepared, not_sharing, wait_for
-from benchmarks.rows import Ledger, Row
+from benchmarks.rows import Ledger, Row, durations
 from streamsplit.core.commands import Kind
 from streamsplit.core.errors import ServiceError
 from streamsplit.kafka.clients import Connection
@@ -37,6 +39,9 @@ from streamsplit.wire.schemas import SchemaStore
 WORKERS = 2
 _NAMES = {Kind.SET_WEIGHT: "weight change", Kind.ABORT: "abort"}
 _SIDES = {"old_ms": "last request the old way", "new_ms": "in force on every partition"}
+_ENDS = {Kind.SET_WEIGHT: _SIDES, Kind.ABORT: {"candidate_ms": "last request of the candidate", **_SIDES}}
+"""Kind of a command → what is told of it; behind a change of the weight the candidate serves on."""
+
 _WEIGHTS = (25, 50, 75, 10)
 _APART_SECONDS = (0.2, 0.5)
 _AFTER_SECONDS = 1.0
@@ -50,10 +55,13 @@ class Cut:
     Attributes:
         old_ms: Command to the end of the last request under an older revision; 0 where none ended after it.
         new_ms: Command to the end of the first request under this or a newer revision on the last partition.
+        candidate_ms: Command to the end of the last request of a candidate under this or an older revision; 0 where
+            none ended after it.
     """
 
     old_ms: int
     new_ms: int
+    candidate_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class Convergence:
     cuts: tuple[Cut, ...]
 
     def column(self, name: str) -> NDArray[np.int64]:
-        """`old_ms` or `new_ms` of all cuts, int64 (n,)."""
+        """One of the ends of all cuts, int64 (n,)."""
         return np.array([getattr(cut, name) for cut in self.cuts], np.int64)
 
 
@@ -80,10 +88,12 @@ class Trail:
     Attributes:
         revisions: int64 (n,), in the order of the log.
         times: int64 (n,), `processed_time` in milliseconds since the epoch.
+        candidates: bool (n,), whether it was assigned to a candidate.
     """
 
     revisions: NDArray[np.int64]
     times: NDArray[np.int64]
+    candidates: NDArray[np.bool_]
 
 
 def cut(issued_ms: int, revision: int, trails: Sequence[Trail]) -> Cut:
@@ -97,7 +107,7 @@ def cut(issued_ms: int, revision: int, trails: Sequence[Trail]) -> Cut:
     Raises:
         ServiceError: A partition went back to an older revision, or never came to this one.
     """
-    old, new = 0, 0
+    old, new, candidate = 0, 0, 0
     for trail in trails:
         if (np.diff(trail.revisions) < 0).any():
             raise ServiceError("a partition went back to an older revision: `streamsplit verify` says where")
@@ -106,7 +116,9 @@ def cut(issued_ms: int, revision: int, trails: Sequence[Trail]) -> Cut:
             raise ServiceError(f"a partition had no request behind revision {revision}: let the traffic be denser")
         old = max(old, int(trail.times[first - 1]) - issued_ms if first else 0)
         new = max(new, int(trail.times[first]) - issued_ms)
-    return Cut(old, new)
+        theirs = np.flatnonzero(trail.candidates[: np.searchsorted(trail.revisions, revision, "right")])
+        candidate = max(candidate, int(trail.times[theirs[-1]]) - issued_ms if len(theirs) else 0)
+    return Cut(old, new, candidate)
 
 
 def measure(
@@ -125,7 +137,7 @@ def measure(
         with (
             closing(StatusReader(connection, mine.topics.workers)) as reader,
             workers(mine.settings, WORKERS) as parent,
-            _traffic(mine, rate),
+            traffic(mine, rate),
         ):
             reader.read_to_end()
             writer, chance = mine.writer(), random.Random(1)
@@ -203,7 +215,7 @@ def _say_now_and_then(tell: Callable[[str], None], what: str, done: int, of: int
 
 
 @contextmanager
-def _traffic(of: Deployment, rate: int) -> Iterator[None]:
+def traffic(of: Deployment, rate: int) -> Iterator[None]:
     """Flights at a steady rate from a process of their own."""
     where = ["--brokers", of.connection.brokers, "--topic", of.topics.requests]
     with process(python("examples.flights", *where, "--rate", f"{rate}")):
@@ -230,26 +242,23 @@ def _read(of: Deployment, issued: Mapping[Kind, Sequence[int]]) -> tuple[Converg
 
 def _trails(of: Deployment) -> list[Trail]:
     """The audit of each partition."""
-    fields = Fields(SchemaStore(), "audit", ("revision", "processed_time"))
-    rows: list[list[tuple[int, int]]] = [[] for _ in range(PARTITIONS)]
+    fields = Fields(SchemaStore(), "audit", ("revision", "processed_time", "arm"))
+    rows: list[list[tuple[int, int, bool]]] = [[] for _ in range(PARTITIONS)]
     topic = of.topics.audit
     for chunk in read_range(of.connection, topic, extents(of.connection, topic)):
         for message in chunk:
             record, (_, partition, _) = fields.read(message.value()), place_of(message)
             if record is None:
                 raise ServiceError(f"{topic}: partition {partition} holds a record that is no audit record")
-            rows[partition].append((record["revision"], record["processed_time"]))
-    columns = [np.array(each, np.int64).reshape(-1, 2).T for each in rows]
-    return [Trail(revisions, times) for revisions, times in columns]
+            rows[partition].append((record["revision"], record["processed_time"], record["arm"] != "control"))
+    columns = [np.array(each, np.int64).reshape(-1, 3).T for each in rows]
+    return [Trail(revisions, times, candidates.astype(bool)) for revisions, times, candidates in columns]
 
 
 def rows(found: Sequence[Convergence]) -> tuple[Row, ...]:
-    """Both ends of the cut for each kind of command; a quantile is an observed value."""
+    """What is told of each kind of command."""
     ledger = Ledger("convergence")
     for each in found:
-        for side, until in _SIDES.items():
-            values = each.column(side)
-            p50, p99 = (float(np.quantile(values, share, method="inverted_cdf")) for share in (0.5, 0.99))
-            figures = {"count": len(values), "p50_ms": p50, "p99_ms": p99, "max_ms": float(values.max())}
-            ledger.add({"command": _NAMES[each.kind], "until": until}, figures)
+        for side, until in _ENDS[each.kind].items():
+            ledger.add({"command": _NAMES[each.kind], "until": until}, durations(each.column(side)))
     return ledger.rows()

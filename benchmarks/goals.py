@@ -11,7 +11,7 @@ from benchmarks.rows import Case, Row, Spread, figure, find, ratio
 from streamsplit.core.errors import UsageError
 
 FILE = Path(__file__).with_name("goals.yaml")
-SOURCES = ("throughput", "latency", "convergence", "scale", "memory")
+SOURCES = ("throughput", "latency", "convergence", "detection", "judging", "scale", "memory")
 AT_MOST, AT_LEAST = "<=", ">="
 
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 WEIGHT_PERCENT = 10
 MIRROR_PERCENT = 20
 CANDIDATES = ("canary", "second", "third")
+_NONE: Mapping[str, object] = MappingProxyType({})
 
 Record = tuple[bytes | None, bytes]
 """Key and value."""
@@ -31,6 +32,8 @@ class Load:
         candidate: `name@version` of every candidate.
         records: So many distinct records or fewer; longer backlogs repeat them.
         checks: The rollout's checks on outputs.
+        guards: The judge's guards beside those that every rollout has: all that can be switched on, as each makes
+            workers count more.
     """
 
     name: str
@@ -38,7 +41,8 @@ class Load:
     control: str
     candidate: str
     records: Callable[[int], list[Record]]
-    checks: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    checks: Mapping[str, object] = field(default_factory=lambda: _NONE)
+    guards: Mapping[str, object] = field(default_factory=lambda: _NONE)
 
     @property
     def rollout(self) -> str:
@@ -50,13 +54,24 @@ class Load:
         name, version = label.split("@")
         return self.models / name / version / "model.onnx"
 
-    def application(self, *, candidates: int = 1, mirror: bool = False, retry: bool = False) -> dict[str, object]:
+    def application(
+        self,
+        *,
+        candidates: int = 1,
+        mirror: bool = False,
+        retry: bool = False,
+        judge: Mapping[str, object] | None = None,
+        guards: Mapping[str, object] = _NONE,
+    ) -> dict[str, object]:
         """The payload that applies its rollout.
 
         Args:
             candidates: How many beside control, each with 10 % at the first step.
             mirror: Whether 20 % are mirrored to the first candidate.
             retry: Whether to apply again what was rolled back.
+            judge: How the judge decides, but for its guards; None: it only advises, so that weights stay where they
+                are.
+            guards: Guards beside the load's, or in place of those of the same name.
 
         Raises:
             UsageError: This version of the program does not take such a rollout; with what it says.
@@ -68,6 +83,8 @@ class Load:
             "unit": "id",
             "checks": dict(self.checks),
         }
+        spec |= {"mode": "advise"} if judge is None else {}
+        spec["judge"] = {**(judge or {}), "guards": {**self.guards, **guards}}
         if names:
             spec["steps"] = [{"weights": dict.fromkeys(names, WEIGHT_PERCENT)}, {"weights": {names[0]: 25}}]
             # A machine that is busy with other work must not end as a candidate's time-out.
@@ -90,7 +107,19 @@ def flights() -> Load:
         "delay@2",
         lambda most: [(request.key, request.value or b"") for request in flight_requests(most)],
         checks={"probability": {"finite": True, "min": 0, "max": 1}},
+        guards=all_guards("probability", 1),
     )
+
+
+def all_guards(output: str, index: int) -> Mapping[str, object]:
+    """Limits and a score, whose distribution is looked at, too.
+
+    Args:
+        output: Name of the output that holds the score, a probability.
+        index: Its place in the output of one example.
+    """
+    score = {"output": output, "index": index, "range": [0, 1]}
+    return {"latency": {"limit": "1s"}, "score": {**score, "margin": "15%"}, "shift": score}
 
 
 def _sha256(path: Path) -> str:

@@ -72,8 +72,8 @@ def measure(connection: Connection, load: Load, requests: int, tell: Callable[[s
 def rows(load: str, samples: Sequence[Sample]) -> tuple[Row, ...]:
     """The greatest and the growth, and the way there.
 
-    Growth is the median of the last tenth of the requests by that of the second tenth: in the first, queues and
-    allocators fill.
+    Growth is the median of the last quarter of the requests by that of the second: in the first, queues and allocators
+    fill.
 
     Raises:
         ServiceError: There are too few samples to speak of growth.
@@ -82,8 +82,8 @@ def rows(load: str, samples: Sequence[Sample]) -> tuple[Row, ...]:
         raise ServiceError(f"{len(samples)} looks are too few to speak of growth: let the run be longer")
     whole, path = Ledger("memory"), Ledger("scale")
     total = samples[-1].requests
-    early = median(each.rss_mb for each in samples if 0.1 * total <= each.requests <= 0.2 * total)
-    late = median(each.rss_mb for each in samples if each.requests >= 0.9 * total)
+    early = median(each.rss_mb for each in samples if 0.25 * total <= each.requests <= 0.5 * total)
+    late = median(each.rss_mb for each in samples if each.requests >= 0.75 * total)
     figures = {"rss_mb": max(each.rss_mb for each in samples), "rss_growth": late / early, "count": total}
     whole.add({"subject": STREAMSPLIT, "load": load}, figures)
     for each in samples[:: math.ceil(len(samples) / _POINTS)]:

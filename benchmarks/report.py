@@ -17,6 +17,8 @@ _TITLES = {
     "throughput": "One worker, the pass-through and peers on the same records (median, least to greatest)",
     "latency": "From a request to its output at a read-committed consumer",
     "convergence": "From a command to its effect on two workers",
+    "detection": "From a candidate's first failed request to its abort",
+    "judging": "Judging closed windows, all guards (a summary every 0.2 s)",
     "scale": "How costs grow",
     "memory": "A long run of one worker",
 }

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 Case = Mapping[str, str | int]
 """What a row is about, such as `{"subject": "StreamSplit", "load": "flights", "batch": 1000}`."""
@@ -44,7 +47,9 @@ FIGURES: Mapping[str, Figure] = {
     "max_ms": Figure("max ms", 1),
     "count": Figure("n", 0),
     "rss_mb": Figure("RSS MB", 0),
-    "rss_growth": Figure("RSS, last tenth by second", 3),
+    "rss_growth": Figure("RSS, last quarter by second", 3),
+    "judging_s": Figure("CPU s/1000 windows", 2),
+    "state_kb": Figure("state KB", 1),
 }
 """Every figure that a row may have; stages of the worker come as `cpu:<stage>`."""
 
@@ -92,7 +97,7 @@ class Row:
     """One subject under one condition.
 
     Attributes:
-        source: The measurement: `throughput`, `latency`, `scale`, `memory` or `convergence`.
+        source: The measurement: `throughput`, `latency`, `convergence`, `detection`, `judging`, `scale` or `memory`.
         case: What it is about.
         figures: Name of a figure → one value for each repetition, in their order.
     """
@@ -122,6 +127,16 @@ class Ledger:
             Row(self._source, dict(case), {name: tuple(values) for name, values in columns.items()})
             for case, columns in self._figures.items()
         )
+
+
+def durations(milliseconds: NDArray[np.integer[Any]]) -> dict[str, float]:
+    """Their figures; a quantile is an observed value, the least that so many do not exceed.
+
+    Args:
+        milliseconds: (n,), at least one.
+    """
+    p50, p99 = (float(np.quantile(milliseconds, share, method="inverted_cdf")) for share in (0.5, 0.99))
+    return {"count": len(milliseconds), "p50_ms": p50, "p99_ms": p99, "max_ms": float(milliseconds.max())}
 
 
 def find(rows: Sequence[Row], source: str, case: Case) -> Row | None:

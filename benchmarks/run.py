@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks import judging
 from benchmarks.bench import Bench
 from benchmarks.goals import SOURCES, judge, read_goals
 from benchmarks.loads import ROOT
@@ -40,6 +41,8 @@ _QUICK: dict[str, object] = {
     "warm_seconds": 1.0,
     "changes": 20,
     "aborts": 10,
+    "rollouts": 2,
+    "windows": 100,
     "workers": [1, 2],
     "partitions": [4, 16],
     "arms": [1, 2],
@@ -104,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", choices=SOURCES, nargs="+", metavar="WHAT", help=", ".join(SOURCES))
     parser.add_argument("--quick", action="store_true", help="small numbers for whatever is not given")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json", help="where the figures go")
-    parser.add_argument("--requests", type=_requests, default=1_500_000, help="length of a backlog (1500000)")
+    parser.add_argument("--requests", type=_requests, default=3_000_000, help="length of a backlog (3000000)")
     parser.add_argument("--repetitions", type=_positive, default=3, help="of each row with a goal, in turn (3)")
     parser.add_argument("--warm-seconds", type=float, default=4.0, help="least warm-up, from the first commit (4)")
     _throughput(parser.add_argument_group("throughput"))
@@ -113,8 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--latency-seconds", type=float, default=12.0, help="of each repetition (12)")
     group = parser.add_argument_group("convergence")
     group.add_argument("--changes", type=_count, default=200, help="changes of the weight (200)")
-    group.add_argument("--aborts", type=_count, default=100, help="aborts (100)")
+    group.add_argument("--aborts", type=_count, default=300, help="aborts (300)")
     group.add_argument("--turning-rate", type=_positive, default=1000, help="requests/s meanwhile (1000)")
+    group = parser.add_argument_group("detection")
+    group.add_argument("--rollouts", type=_positive, default=20, help="taken back, of each kind (20)")
+    group = parser.add_argument_group("judging")
+    group.add_argument("--windows", type=_positive, default=judging.WINDOWS, help="closed windows (1000)")
     _growth(parser)
     return parser
 
@@ -140,7 +147,7 @@ def _growth(parser: argparse.ArgumentParser) -> None:
         shown = " ".join(map(str, default))
         group.add_argument(f"--{name}", type=_positive, nargs="*", default=default, help=f"{what} ({shown})")
     group = parser.add_argument_group("memory")
-    group.add_argument("--memory-requests", type=_requests, default=2_000_000, help="of the long run (2000000)")
+    group.add_argument("--memory-requests", type=_requests, default=10_000_000, help="of the long run (10000000)")
 
 
 def _count(text: str) -> int:

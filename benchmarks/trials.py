@@ -1,5 +1,6 @@
 """One repetition of one row: a system works off a backlog in topics of its own, and what that came to."""
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -160,19 +161,21 @@ def peer(connection: Connection, trial: Trial, size: Written, who: Peer) -> Resu
         ServiceError: It failed.
     """
     load = trial.backlog.load
-    plan = Plan(
-        connection.brokers,
-        trial.backlog.topic,
-        trial.name,
-        trial.batch,
-        models=(str(load.onnx(load.control)), str(load.onnx(load.candidate))),
-        kind=load.name,
-        salt=load.rollout,
-        weight_percent=WEIGHT_PERCENT,
-        output_bytes=size.output_bytes,
-        audit_bytes=size.audit_bytes,
-    )
-    return _told(connection, trial, who.command(plan))
+    with tempfile.TemporaryDirectory(prefix="streamsplit-bench-") as folder:
+        plan = Plan(
+            connection.brokers,
+            trial.backlog.topic,
+            trial.name,
+            trial.batch,
+            models=(str(load.onnx(load.control)), str(load.onnx(load.candidate))),
+            kind=load.name,
+            salt=load.rollout,
+            weight_percent=WEIGHT_PERCENT,
+            output_bytes=size.output_bytes,
+            audit_bytes=size.audit_bytes,
+            folder=folder,
+        )
+        return _told(connection, trial, who.command(plan))
 
 
 def _told(connection: Connection, trial: Trial, command: Sequence[str]) -> Result:

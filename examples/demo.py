@@ -1,116 +1,49 @@
-"""A real Kafka, real flights, two models: the canary's weight is turned while traffic flows, and all of it is proven.
+"""A real Kafka, real flights, three rollouts left to the judge: a better model and two bad ones; all of it is proven.
 
     python examples/demo.py
 
-Everything it starts ends with it, also by Ctrl-C. Exit 0 when every request was answered exactly once by the right arm.
+Everything it starts ends with it, also by Ctrl-C. Exit 0 when the judge decided all three rightly and every request was
+answered exactly once by the right arm.
 """
 
 import argparse
-import io
-import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from examples.demo_children import Children
-from examples.demo_results import Served, changes, table
+from examples.demo_page import draw, table
+from examples.demo_results import Served, outcome
+from examples.demo_stage import STREAMSPLIT, Failed, Stage
+from examples.demo_trials import TRIALS, judged
+from streamsplit.cli.chronicle import chronicle
+from streamsplit.cli.recalling import pick
+from streamsplit.core.errors import ServiceError
 from streamsplit.kafka.clients import Connection
+from streamsplit.kafka.topics import Topics
+from streamsplit.offline.decisions import DecisionLog
+from streamsplit.offline.history import read_history
+from streamsplit.wire.schemas import SchemaStore
 
 ROOT = Path(__file__).parents[1]
-STREAMSPLIT = str(Path(sys.executable).parent / "streamsplit")
 DEPLOYMENT = "flights"
+TOPICS = Topics(DEPLOYMENT)
 WORKERS = 2
-_READY_SECONDS = 300.0
+_JUDGED_SECONDS = 180.0
+"""For one rollout: four times what the longest takes on two cores."""
+
 _SERVED_SECONDS = 60.0
 _KEPT = {"STREAMSPLIT_MAVEN_URL"}
 """The only one of the user's own StreamSplit variables that the demonstration heeds."""
-
-
-class Failed(Exception):
-    """The demonstration did not come to its end; the message says why."""
-
-
-class Stage:
-    """Types commands as a user would, and shows them.
-
-    Args:
-        children: What runs beside them.
-        console: Where it shows.
-    """
-
-    def __init__(self, children: Children, console: Console) -> None:
-        self.children = children
-        self._console = console
-
-    def say(self, text: str) -> None:
-        """A sentence about what comes next."""
-        self._console.print(f"\n{text}")
-
-    def show(self, *words: str, note: str = "") -> list[str]:
-        """Print a command as it would be typed; returns it as it is run."""
-        shown = shlex.join(["streamsplit" if word == STREAMSPLIT else Path(word).name for word in words[:1]])
-        self._console.print(f"$ {shown} {shlex.join(words[1:])}{note}", style="bold cyan", soft_wrap=True, markup=False)
-        sys.stdout.flush()
-        return list(words)
-
-    def type(self, *words: str) -> None:
-        """Run a verb of the command line, its output on the terminal.
-
-        Raises:
-            Failed: Its exit code is not 0.
-        """
-        done = subprocess.run(self.show(STREAMSPLIT, *words), env=self.children.environment, check=False)
-        if done.returncode:
-            raise Failed(f"`streamsplit {shlex.join(words)}` ended with exit code {done.returncode}")
-
-    def ask(self, *words: str, note: str | None = None) -> Any:
-        """The JSON that a verb prints, whatever its exit code; shown as typed where there is a note."""
-        command = [STREAMSPLIT, *words, "-o", "json"]
-        if note is not None:
-            self.show(*command, note=note)
-        stderr = None if note is not None else subprocess.DEVNULL
-        done = subprocess.run(
-            command, env=self.children.environment, stdout=subprocess.PIPE, stderr=stderr, check=False
-        )
-        try:
-            return json.loads(done.stdout)
-        except ValueError as error:
-            raise Failed(f"`streamsplit {shlex.join(words)}` ended with exit code {done.returncode}") from error
-
-    def let_flow(self, seconds: float, traffic: subprocess.Popen[str]) -> None:
-        """Let traffic flow for a while.
-
-        Raises:
-            Failed: The sender ended.
-        """
-        with self._console.status(f"traffic flows for {seconds:g} s"):
-            try:
-                traffic.wait(seconds)
-            except subprocess.TimeoutExpired:
-                return
-        raise Failed(f"the sender of flights ended with exit code {traffic.returncode}")
-
-    def wait(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
-        """Return when a condition holds.
-
-        Raises:
-            Failed: It does not in time.
-        """
-        deadline = time.monotonic() + seconds
-        with self._console.status(what):
-            while not condition():
-                if time.monotonic() > deadline:
-                    raise Failed(f"{what}: not within {seconds:.0f} s")
 
 
 def start_broker(stage: Stage) -> str:
@@ -135,26 +68,20 @@ def start_workers(stage: Stage) -> Path:
 
 def start_traffic(stage: Stage, brokers: str, rate: float) -> subprocess.Popen[str]:
     """Real flights at a steady rate, until finished."""
-    words = ("--brokers", brokers, "--topic", f"{DEPLOYMENT}.requests", "--rate", f"{rate:g}")
+    words = ("--brokers", brokers, "--topic", TOPICS.requests, "--rate", f"{rate:g}")
     command = stage.show(sys.executable, "-m", "examples.flights", *words, note=" &")
     return stage.children.start(command, stop=signal.SIGINT)
 
 
-def turn_weights(stage: Stage, traffic: subprocess.Popen[str], hold: float) -> None:
-    """The life of a rollout: begun at 10 %, turned up to 100 %, down again, and taken back."""
-    stage.say("A better model. It is loaded, vetted and warmed while delay@1 goes on serving, then gets 10 %.")
-    stage.type("apply", "-f", "examples/delay-v2.yaml", "--wait")
-    stage.let_flow(hold, traffic)
-    for percent in (25, 75, 100):
-        stage.type("set", "weight", f"canary={percent}", "--wait")
+def leave_to_the_judge(stage: Stage, traffic: subprocess.Popen[str], connection: Connection, hold: float) -> None:
+    """A better model and two bad ones: nobody types anything but `apply`."""
+    for trial in TRIALS:
+        entries = partial(read_history, connection, TOPICS.control)
+        ending = judged(stage, traffic, entries, trial, _JUDGED_SECONDS)
+        if trial.guard == "score":
+            stage.type("explain", ending["decision"])
         stage.let_flow(hold, traffic)
-        if percent == 75:
-            stage.type("get")
-    stage.say("And back.")
-    stage.type("set", "weight", "canary=10", "--wait")
-    stage.let_flow(hold, traffic)
-    stage.type("abort", "--wait", "--reason", "the demonstration goes back")
-    stage.let_flow(hold, traffic)
+    stage.type("get")
 
 
 def finish_traffic(stage: Stage, traffic: subprocess.Popen[str]) -> tuple[int, float]:
@@ -175,28 +102,31 @@ def finish_traffic(stage: Stage, traffic: subprocess.Popen[str]) -> tuple[int, f
     return delivered, delivered / float(counts[3])
 
 
-def report(stage: Stage, brokers: str, delivered: int, rate: float) -> tuple[Table, bool]:
-    """Verify; returns the last page, and whether all is proven."""
+def report(stage: Stage, connection: Connection, delivered: int, rate: float) -> tuple[Table, bool]:
+    """Verify; returns the last page, and whether all decisions were right and all is proven."""
     proof = stage.ask("verify", note=" > verify.json")
-    served = Served.read(Connection(brokers), f"{DEPLOYMENT}.audit")
-    measured = changes(stage.ask("history"), proof["cuts"], served)
-    title = f"{delivered:,} real flights at {rate:,.0f} requests/s, {WORKERS} workers, delay@1 → delay@2"
+    history = [row for row in chronicle(read_history(connection, TOPICS.control)) if row["accepted"]]
+    served = Served.read(connection, TOPICS.audit)
+    decisions = DecisionLog(connection, TOPICS.decisions, SchemaStore())
+    outcomes = []
+    for trial in TRIALS:
+        mine = [row for row in history if row["rollout"] == trial.rollout]
+        (decision,) = pick(decisions.newest_first(), mine[-1]["decision"])
+        outcomes.append(outcome(mine, decision, proof, served))
+    right = all(trial.expected(each.phase, each.guard) for trial, each in zip(TRIALS, outcomes, strict=True))
+    if not right:
+        stage.say("A decision was not the one that was expected, or not for its reason.")
     if proof["requests"] != delivered:
         stage.say(f"verify saw {proof['requests']} of {delivered} requests")
-    return table(title, measured, proof), bool(proof["ok"]) and proof["requests"] == delivered
-
-
-def draw(page: Table, file: Path) -> None:
-    """Save the last page as a picture."""
-    recording = Console(record=True, width=90, file=io.StringIO(), highlight=False)
-    recording.print(page)
-    # A picture that looks for its font elsewhere would tell that server who looks at it.
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", recording.export_svg(title="make demo"), flags=re.DOTALL)
-    file.write_text(svg, "utf-8")
+    title = (
+        f"{delivered:,} real flights at {rate:,.0f} requests/s, {WORKERS} workers, three rollouts, left to the judge"
+    )
+    proven = bool(proof["ok"]) and proof["requests"] == delivered
+    return table(title, TRIALS, outcomes, proof), proven and right
 
 
 def demonstrate(stage: Stage, rate: float, hold: float) -> tuple[Table, bool]:
-    """All of it; returns the last page, and whether every request is proven."""
+    """All of it; returns the last page, and whether all decisions were right and all is proven."""
     brokers = start_broker(stage)
     stage.children.environment["STREAMSPLIT_BROKERS"] = brokers
     stage.type("topics", "create")
@@ -206,10 +136,11 @@ def demonstrate(stage: Stage, rate: float, hold: float) -> tuple[Table, bool]:
         stage.type("apply", "-f", "examples/serve-delay-1.yaml", "--wait")
         traffic = start_traffic(stage, brokers, rate)
         stage.let_flow(hold, traffic)
-        turn_weights(stage, traffic, hold)
+        connection = Connection(brokers)
+        leave_to_the_judge(stage, traffic, connection, hold)
         delivered, reached = finish_traffic(stage, traffic)
-        return report(stage, brokers, delivered, reached)
-    except Failed as error:
+        return report(stage, connection, delivered, reached)
+    except (Failed, ServiceError) as error:
         tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-30:])
         raise Failed(f"{error}\nThe last lines of the workers:\n{tail}") from None
 
@@ -230,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=2000.0, help="flights a second (2000)")
-    parser.add_argument("--hold", type=float, default=4.0, help="seconds between two changes of the weight (4)")
+    parser.add_argument("--hold", type=float, default=2.0, help="seconds of traffic between two rollouts (2)")
     parser.add_argument("--svg", type=Path, help="save the last page as a picture")
     chosen = parser.parse_args(arguments)
     picture = None if chosen.svg is None else chosen.svg.absolute()

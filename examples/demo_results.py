@@ -1,4 +1,4 @@
-"""What the demonstration measured: each change of the weight, from the audit topic and the control log."""
+"""What the demonstration measured: what each rollout cost until the judge decided, from the logs alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,16 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
+from streamsplit.cli.figures import number
+from streamsplit.core.decision import Decision, Verdict
 from streamsplit.kafka.clients import Connection
 from streamsplit.offline.fields import Fields
 from streamsplit.offline.ranges import extents, read_range
 from streamsplit.wire.schemas import SchemaStore
 
-CONVERGENCE = (
-    "In force after: from the command's timestamp in the control log to the processed_time of the last request that "
-    "any partition still served by the weights before. Both are readings of this machine's clock."
-)
+_ALL = 100
+"""Percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,101 +26,117 @@ class Served:
     Attributes:
         revisions: int64 (n,), what each was served under.
         times: int64 (n,), when, in milliseconds since the epoch.
-        canary: bool (n,), whether it was assigned to the canary.
+        assigned: bool (n,), whether it was assigned to the canary.
+        answered: bool (n,), whether the canary answered it.
     """
 
     revisions: NDArray[np.int64]
     times: NDArray[np.int64]
-    canary: NDArray[np.bool_]
+    assigned: NDArray[np.bool_]
+    answered: NDArray[np.bool_]
 
     @classmethod
     def read(cls, connection: Connection, topic: str) -> Self:
         """Read the whole topic, committed records alone."""
-        fields = Fields(SchemaStore(), "audit", ("revision", "processed_time", "arm"))
+        fields = Fields(SchemaStore(), "audit", ("revision", "processed_time", "arm", "served_by"))
         rows = [
-            (int(record["revision"]), _milliseconds(record["processed_time"]), record["arm"] == "canary")
+            (
+                int(record["revision"]),
+                _milliseconds(record["processed_time"]),
+                record["arm"] == "canary",
+                record["served_by"] == "canary",
+            )
             for messages in read_range(connection, topic, extents(connection, topic))
             for message in messages
             if (record := fields.read(message.value())) is not None
         ]
-        table = np.array(rows, np.int64).reshape(-1, 3)
-        return cls(table[:, 0], table[:, 1], table[:, 2].astype(np.bool_))
+        table = np.array(rows, np.int64).reshape(-1, 4)
+        return cls(table[:, 0], table[:, 1], table[:, 2].astype(np.bool_), table[:, 3].astype(np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One change of the canary's weight.
+class Outcome:
+    """One rollout, from its first step to the judge's decision.
 
     Attributes:
-        command: As it was typed.
-        set: The weight that it sets, in percent.
-        requests: How many were served until the next change.
-        reached: The canary's share of them, in percent.
-        converged_ms: From the command to the last request served by the weights before.
+        rollout: Its name.
+        phase: What the judge brought it to.
+        guard: The guard that decided; empty where all agreed.
+        why: The decisive reason, in a few words.
+        requests: Requests served from the first step until the command of the decision was written.
+        seconds: How long that was.
+        assigned: Requests assigned to the candidate, also after the command.
+        answered: Those of them that it answered.
+        last_ms: From the command to the candidate's last answer; 0 where there was none after it.
+        proven: Requests of the rollout whose arm `verify` derived again.
+        shares: The share set and the share reached of each step, in percent.
     """
 
-    command: str
-    set: float
+    rollout: str
+    phase: str
+    guard: str
+    why: str
     requests: int
-    reached: float
-    converged_ms: int
+    seconds: float
+    assigned: int
+    answered: int
+    last_ms: int
+    proven: int
+    shares: tuple[tuple[float, float], ...]
 
 
-def changes(
-    history: Sequence[Mapping[str, Any]], cuts: Sequence[Mapping[str, Any]], served: Served
-) -> tuple[Change, ...]:
-    """The changes of the weight, in order.
+def outcome(
+    history: Sequence[Mapping[str, Any]],
+    decision: Decision,
+    proof: Mapping[str, Any],
+    served: Served,
+) -> Outcome:
+    """What one rollout came to.
 
     Args:
-        history: Of `streamsplit history -o json`.
-        cuts: Of `streamsplit verify -o json`; a change that served no request has none.
-        served: The audit.
+        history: The rollout's accepted commands, of `streamsplit history -o json`; the judge's is the last.
+        decision: That caused the last one.
+        proof: Of `streamsplit verify -o json`.
+        served: The audit of all requests.
     """
-    given = {entry["revision"]: entry for entry in history if entry["accepted"]}
-    # What came before the canary had a weight is plain serving.
-    first = min((cut["revision"] for cut in cuts if "canary" in cut["weights"]), default=0)
-    turning = [cut for cut in cuts if cut["kind"] in {"begin", "set_weight", "abort"} and cut["revision"] >= first]
-    return tuple(_change(given[cut["revision"]], cut, served) for cut in turning)
-
-
-def _change(entry: Mapping[str, Any], cut: Mapping[str, Any], served: Served) -> Change:
-    revision = int(entry["revision"])
-    mine = served.revisions == revision
-    given_ms = round(datetime.fromisoformat(entry["time"]).timestamp() * 1000)
-    last_before = int(served.times[served.revisions < revision].max(initial=given_ms))
-    return Change(
-        command=f"{entry['command']} ({entry['rollout']})" if cut["kind"] == "begin" else entry["command"],
-        set=float(cut["weights"].get("canary", 0)),
-        requests=int(mine.sum()),
-        reached=100 * float(served.canary[mine].mean()) if mine.any() else 0.0,
-        converged_ms=last_before - given_ms,
+    begin = next(row for row in history if row["kind"] == "begin")
+    end = history[-1]
+    mine = (served.revisions >= begin["revision"]) & (served.revisions < end["revision"])
+    given_ms, begun_ms = (round(1000 * _seconds(row)) for row in (end, begin))
+    answered = mine & served.answered
+    shares = [share for share in proof["shares"] if begin["revision"] <= share["revision"] < end["revision"]]
+    guard, why = _why(decision, [share["set"] for share in shares])
+    return Outcome(
+        rollout=end["rollout"],
+        phase=end["result"],
+        guard=guard,
+        why=why,
+        requests=int((mine & (served.times <= given_ms)).sum()),
+        seconds=(given_ms - begun_ms) / 1000,
+        assigned=int((mine & served.assigned).sum()),
+        answered=int(answered.sum()),
+        last_ms=int(served.times[answered].max(initial=given_ms)) - given_ms,
+        proven=sum(share["requests"] for share in shares),
+        shares=tuple((share["set"], share["reached"]) for share in shares),
     )
+
+
+def _why(decision: Decision, weights: Sequence[float]) -> tuple[str, str]:
+    """The guard that decided, and the reason in a few words."""
+    bad = [reading for reading in decision.readings if reading.verdict is Verdict.BAD]
+    if not bad:
+        # Beside 100 % there is no control to be as good as.
+        return "", f"good enough at {'/'.join(f'{weight:g}' for weight in weights if weight < _ALL)} %"
+    # The weightiest reason names the guard that decided; others may have objected too.
+    reading = next((each for each in bad if each.guard in decision.reasons[0]), bad[0])
+    beside = "limit" if reading.guard.endswith("limit") else "control"
+    candidate, other = (number(figure, reading.unit) for figure in (reading.candidate, reading.control))
+    return reading.guard, f"{reading.guard}: {candidate}, {beside} {other}"
+
+
+def _seconds(row: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(row["time"]).timestamp()
 
 
 def _milliseconds(value: Any) -> int:
     return round(value.timestamp() * 1000) if isinstance(value, datetime) else int(value)
-
-
-def table(title: str, measured: Sequence[Change], proof: Mapping[str, Any]) -> Table:
-    """The last page of the demonstration.
-
-    Args:
-        title: What ran.
-        measured: The changes.
-        proof: Of `streamsplit verify -o json`.
-    """
-    page = Table(title=title, title_justify="left", caption=CONVERGENCE, caption_justify="left")
-    for name in ("change of the canary's weight", "set", "reached", "requests", "in force after"):
-        page.add_column(name, justify="left" if name.startswith("change") else "right")
-    for change in measured:
-        page.add_row(
-            change.command,
-            f"{change.set:g} %",
-            f"{change.reached:.2f} %",
-            f"{change.requests:,}",
-            f"{change.converged_ms} ms",
-        )
-    page.add_section()
-    sums = (f"{proof[word]} {word}" for word in ("lost", "doubled", "wrong"))
-    page.add_row("verify", *sums, f"{proof['requests']:,} requests", style="green" if proof["ok"] else "bold red")
-    return page

@@ -6,7 +6,7 @@ origin; the inputs are those of the models in `models/delay`.
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -44,7 +44,20 @@ def flights() -> FlightTable:
     return load_flights()
 
 
-def flight_requests(limit: int | None, start: int = 0, timing: Timing = "now") -> Iterator[Request]:
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Times of requests that follow each other evenly, however fast they are sent.
+
+    Attributes:
+        begin_ms: Time of the first flight of the table, milliseconds since the epoch.
+        per_second: Requests in a second of their own time.
+    """
+
+    begin_ms: int
+    per_second: float
+
+
+def flight_requests(limit: int | None, start: int = 0, timing: Timing | Pace = "now") -> Iterator[Request]:
     """Requests of flights in the order of the year.
 
     Behind the last flight the year begins again, with `-1`, `-2` ... behind the ids, so that ids never repeat.
@@ -59,18 +72,27 @@ def flight_requests(limit: int | None, start: int = 0, timing: Timing = "now") -
     while left is None or left > 0:
         lap, first = divmod(position, len(table))
         count = min(CHUNK, len(table) - first, CHUNK if left is None else left)
-        yield from _encode(table.take(slice(first, first + count)), lap, timing)
+        part = table.take(slice(first, first + count))
+        if isinstance(timing, Pace):
+            since = 1000 / timing.per_second * np.arange(position, position + count)
+            part = replace(part, scheduled=timing.begin_ms + since.astype(np.int64))
+        yield from requests_of(part, f"-{lap}" if lap else "", timed=timing != "now")
         position += count
         left = None if left is None else left - count
 
 
-def _encode(table: FlightTable, lap: int, timing: Timing) -> Iterator[Request]:
-    """The requests of these flights: what is the same for all, or for a carrier, is encoded once."""
+def requests_of(table: FlightTable, suffix: str = "", *, timed: bool = True) -> Iterator[Request]:
+    """The requests of these flights, encoded in bulk: what is the same for all, or for a carrier, only once.
+
+    Args:
+        table: The flights; the row makes the id a name of its own.
+        suffix: Behind each id.
+        timed: Whether requests say when the flight was scheduled.
+    """
     header = packaged("request").header
     numeric = np.ascontiguousarray(table.numeric, dtype="<f4").tobytes()
     width = 4 * len(FEATURES)
     before_numeric = _long(2) + _tensor_head("numeric", Datatype.FP32, len(FEATURES)) + _long(width)
-    suffix = f"-{lap}" if lap else ""
     columns = zip(
         table.days, table.carriers, table.numbers, table.origins, table.rows, table.tails, table.scheduled, strict=True
     )
@@ -81,7 +103,7 @@ def _encode(table: FlightTable, lap: int, timing: Timing) -> Iterator[Request]:
                 header,
                 _text(name),
                 _attributes(carrier, origin),
-                _long(0) if timing == "now" else _long(1) + _long(int(scheduled)),
+                _long(1) + _long(int(scheduled)) if timed else _long(0),
                 before_numeric,
                 numeric[index * width : (index + 1) * width],
                 _carrier_tensor(carrier),

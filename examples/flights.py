@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from examples.flight_requests import Request, Timing, flight_requests
+from examples.flight_requests import Pace, Request, Timing, flight_requests
 from examples.hostile_requests import Hostile, hostile_requests
 from streamsplit.core.errors import UsageError
 
-__all__ = ["Hostile", "Produced", "Request", "Timing", "flight_requests", "hostile_requests", "produce"]
+__all__ = ["Hostile", "Pace", "Produced", "Request", "Timing", "flight_requests", "hostile_requests", "produce"]
 
 TICK_SECONDS = 0.005
 BURST_SECONDS = 0.1
@@ -54,7 +54,7 @@ def produce(
     total: int | None = None,
     requests: Iterable[Request] | None = None,
     stop: threading.Event | None = None,
-    timing: Timing = "now",
+    timing: Timing | Pace = "now",
     config: Mapping[str, str | int | float | bool] | None = None,
 ) -> Produced:
     """Send requests; blocks until all are acknowledged or given up.

@@ -8,7 +8,6 @@ acknowledged when all that it sent has been.
 
 import asyncio
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any
 
@@ -44,7 +43,7 @@ def application(plan: Plan) -> faust.App:
         producer_compression_type=None if plan.compression == "none" else plan.compression,
         topic_disable_leader=True,
         topic_allow_declare=False,
-        datadir=tempfile.gettempdir(),
+        datadir=plan.folder,
         autodiscover=False,
         boot_strategy=_WithoutWeb,
         web_enabled=False,

@@ -66,11 +66,12 @@ class KafkaStreams:
         (classes / _DONE).touch()
 
     def command(self, plan: Plan) -> list[str]:
-        """Java with default settings, but for Avro's fast reader and the native code of its libraries."""
+        """Java with default settings, but for Avro's fast reader and where its libraries put their native code."""
         jars = [str(_jar_folder() / jar.name) for jar in _jars() if not jar.name.startswith(_COMPILER)]
         return [
             str(find_java()),
             "--enable-native-access=ALL-UNNAMED",
+            f"-Djava.io.tmpdir={plan.folder}",
             "-Dorg.apache.avro.fastread=true",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
             "-cp",

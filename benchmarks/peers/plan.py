@@ -23,6 +23,7 @@ class Plan:
         weight_percent: The candidate's share.
         output_bytes: Mean length of an output value.
         audit_bytes: Mean length of an audit value.
+        folder: An empty folder for what it writes on disk; whoever made it removes it, however the peer ends.
         exactly_once: Whether in transactions, where the system has them; else at least once.
         linger_ms: Of the producer.
         compression: Of the producer.
@@ -38,6 +39,7 @@ class Plan:
     weight_percent: float
     output_bytes: float
     audit_bytes: float
+    folder: str
     exactly_once: bool = True
     linger_ms: int = 5
     compression: str = "none"

@@ -10,7 +10,6 @@ request, and all requests without a key one and the same.
 """
 
 import sys
-import tempfile
 from typing import Any
 
 from quixstreams import Application, message_context  # type: ignore[import-not-found] # in the peers' environment only
@@ -39,29 +38,28 @@ class _Part(Serializer):  # type: ignore[misc] # it has no types here
 def run(plan: Plan) -> None:
     """Serve until SIGTERM, which Quix Streams handles."""
     scorer = Scorer(plan)
-    with tempfile.TemporaryDirectory(prefix="streamsplit-bench-quix-") as state:
-        app = Application(
-            broker_address=plan.brokers,
-            consumer_group=plan.targets,
-            auto_offset_reset="earliest",
-            processing_guarantee="exactly-once" if plan.exactly_once else "at-least-once",
-            commit_every=plan.batch,
-            commit_interval=_LONGEST_CHECKPOINT_SECONDS,
-            producer_extra_config={"linger.ms": plan.linger_ms, "compression.type": plan.compression},
-            state_dir=state,
-            auto_create_topics=False,
-            loglevel="WARNING",
-        )
-        requests = app.topic(plan.source, key_deserializer="bytes", value_deserializer="bytes")
-        outputs = app.topic(plan.outputs, key_serializer="bytes", value_serializer=_Part(0))
-        audit = app.topic(plan.audit, key_serializer="bytes", value_serializer=_Part(1))
+    app = Application(
+        broker_address=plan.brokers,
+        consumer_group=plan.targets,
+        auto_offset_reset="earliest",
+        processing_guarantee="exactly-once" if plan.exactly_once else "at-least-once",
+        commit_every=plan.batch,
+        commit_interval=_LONGEST_CHECKPOINT_SECONDS,
+        producer_extra_config={"linger.ms": plan.linger_ms, "compression.type": plan.compression},
+        state_dir=plan.folder,
+        auto_create_topics=False,
+        loglevel="WARNING",
+    )
+    requests = app.topic(plan.source, key_deserializer="bytes", value_deserializer="bytes")
+    outputs = app.topic(plan.outputs, key_serializer="bytes", value_serializer=_Part(0))
+    audit = app.topic(plan.audit, key_serializer="bytes", value_serializer=_Part(1))
 
-        def answer(value: bytes, _key: bytes | None, timestamp: int, _headers: object) -> Encoded:
-            context = message_context()
-            return scorer.one(value, Source(context.partition, context.offset, timestamp))
+    def answer(value: bytes, _key: bytes | None, timestamp: int, _headers: object) -> Encoded:
+        context = message_context()
+        return scorer.one(value, Source(context.partition, context.offset, timestamp))
 
-        app.dataframe(requests).apply(answer, metadata=True).to_topic(outputs).to_topic(audit)
-        app.run()
+    app.dataframe(requests).apply(answer, metadata=True).to_topic(outputs).to_topic(audit)
+    app.run()
 
 
 if __name__ == "__main__":

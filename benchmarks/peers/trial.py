@@ -91,13 +91,16 @@ class Verdict:
     same_partition: float
 
 
-def trial(connection: Connection, peer: Peer, work: Work, *, exactly_once: bool = True, batch: int = 1000) -> Verdict:
+def trial(
+    connection: Connection, peer: Peer, work: Work, folder: Path, *, exactly_once: bool = True, batch: int = 1000
+) -> Verdict:
     """Have a prepared peer answer requests, and check all that it wrote.
 
     Args:
         connection: The brokers.
         peer: Who answers.
         work: What is asked.
+        folder: Where the peer may write; what it leaves there is the caller's to remove.
         exactly_once: What the plan says of it.
         batch: Requests of a transaction or commit.
 
@@ -116,6 +119,7 @@ def trial(connection: Connection, peer: Peer, work: Work, *, exactly_once: bool 
         weight_percent=_WEIGHT_PERCENT,
         output_bytes=_OUTPUT_BYTES,
         audit_bytes=_AUDIT_BYTES,
+        folder=str(folder),
         exactly_once=exactly_once,
     )
     make(connection, dict.fromkeys((plan.source, plan.outputs, plan.audit), PARTITIONS))
@@ -258,8 +262,15 @@ def _trials(chosen: argparse.Namespace) -> Iterator[str]:
                 yield f"{peer.name}: not here: {reason}"
                 continue
             peer.prepare(tell_stderr)
+            own = Path(folder) / peer.name
+            own.mkdir()
             verdict = trial(
-                Connection(cluster.bootstrap), peer, work, exactly_once=not chosen.at_least_once, batch=chosen.batch
+                Connection(cluster.bootstrap),
+                peer,
+                work,
+                own,
+                exactly_once=not chosen.at_least_once,
+                batch=chosen.batch,
             )
             yield (
                 f"{peer.name}: {len(work.requests)} {work.kind} answered once and rightly in {verdict.seconds:.1f} s, "

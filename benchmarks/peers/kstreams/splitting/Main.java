@@ -1,6 +1,5 @@
 package splitting;
 
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -56,7 +55,6 @@ public final class Main {
 
   private static void stop(KafkaStreams streams) {
     streams.close(PATIENCE);
-    streams.cleanUp();
     // A Java process that SIGTERM ends says 143.
     Runtime.getRuntime().halt(0);
   }
@@ -80,7 +78,7 @@ public final class Main {
     properties.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, COMMIT_MS);
     int cores = Runtime.getRuntime().availableProcessors();
     properties.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, Math.min(cores, MOST_THREADS));
-    properties.put(StreamsConfig.STATE_DIR_CONFIG, Files.createTempDirectory("streamsplit-bench-kstreams-").toString());
+    properties.put(StreamsConfig.STATE_DIR_CONFIG, plan.folder());
     properties.put(StreamsConfig.consumerPrefix(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG), "earliest");
     properties.put(StreamsConfig.consumerPrefix(ConsumerConfig.MAX_POLL_RECORDS_CONFIG), plan.batch());
     properties.put(StreamsConfig.producerPrefix(ProducerConfig.LINGER_MS_CONFIG), plan.lingerMs());

@@ -18,6 +18,7 @@ record Plan(
     double weightPercent,
     double outputBytes,
     double auditBytes,
+    String folder,
     boolean exactlyOnce,
     int lingerMs,
     String compression) {
