@@ -101,7 +101,8 @@ def shuffled_mean(generator: np.random.Generator, runs: int, windows: int) -> Al
     for run in range(runs):
         for window in range(windows):
             bins = [histogram(generator, count) for count in (40, 40)]
-            x, y = bounded.pairs(bins[0], bins[1], bounded.generator(f"run {run}", "score", window, -1, 7))
+            shuffle = bounded.Shuffle(bins[0], bounded.generator(f"run {run}", "score", window, -1, 7))
+            x, y = shuffle.pairs(bins[1])
             said = bounded.rollback_increment(x, y, margin=0.0, relative=False, direction=Direction.DROP)
             increments[run, window] = said[Direction.DROP]
     return ever(with_restarts(increments, bounded.WEIGHTS), ALPHA)

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
@@ -25,6 +26,12 @@ def dose(window: int = 0) -> np.random.PCG64:
     return bounded.generator("delay-v2", "score/canary", window, -1, 4711)
 
 
+def pairs(
+    control: Mapping[int, int] | Binned, candidate: Mapping[int, int] | Binned, numbers: np.random.PCG64
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return bounded.Shuffle(control, numbers).pairs(candidate)
+
+
 def column(*values: float) -> NDArray[np.float64]:
     return np.array(values, np.float64)
 
@@ -37,7 +44,7 @@ def test_the_oracle_of_the_bets() -> None:
 
 
 def test_the_oracle_of_the_shuffle() -> None:
-    x, y = bounded.pairs({100: 6, 300: 6}, {50: 2, 250: 2}, np.random.PCG64(12345))
+    x, y = pairs({100: 6, 300: 6}, {50: 2, 250: 2}, np.random.PCG64(12345))
     assert x - y == pytest.approx([0.116667, -0.15, 0.25, -0.016667], abs=1e-6)
     found = bounded.rollback_increment(x, y, margin=0.0, relative=False, direction=DROP)
     assert log_mean(found[DROP], bounded.WEIGHTS) == pytest.approx(0.061605, abs=1e-6)
@@ -60,14 +67,14 @@ def test_the_seed_is_the_digest_of_the_five_fields() -> None:
 @given(BINS, BINS)
 def test_pairs_depend_on_what_was_counted_and_on_no_order(control: dict[int, int], candidate: dict[int, int]) -> None:
     turned, back = (dict(reversed(bins.items())) for bins in (control, candidate))
-    one, other = bounded.pairs(control, candidate, dose()), bounded.pairs(turned, back, dose())
+    one, other = pairs(control, candidate, dose()), pairs(turned, back, dose())
     assert [column.tolist() for column in one] == [column.tolist() for column in other]
 
 
 @given(BINS, BINS)
 def test_every_value_is_in_exactly_one_pair(control: dict[int, int], candidate: dict[int, int]) -> None:
     n_a, n_b = sum(control.values()), sum(candidate.values())
-    x, y = bounded.pairs(control, candidate, dose())
+    x, y = pairs(control, candidate, dose())
     assert len(x) == len(y) == min(n_a, n_b)
     if not len(x):
         return
@@ -103,11 +110,21 @@ def test_the_larger_arm_is_dealt_round() -> None:
 
 @pytest.mark.parametrize(("control", "candidate"), [({}, {3: 5}), ({3: 5}, {}), ({}, {}), ({3: 0}, {3: 5})])
 def test_a_dose_that_lacks_an_arm_says_nothing(control: dict[int, int], candidate: dict[int, int]) -> None:
-    x, y = bounded.pairs(control, candidate, dose())
+    x, y = pairs(control, candidate, dose())
     assert (len(x), len(y)) == (0, 0)
     for increment in (bounded.rollback_increment, bounded.promote_increment):
         found = increment(x, y, margin=0.02, relative=False, direction=EITHER)
         assert [each.tolist() for each in found.values()] == [[0.0] * 8] * 2
+
+
+@given(BINS, st.lists(BINS, min_size=1, max_size=5))
+def test_candidates_share_controls_order_and_get_the_pairs_they_would_get_alone(
+    control: dict[int, int], candidates: list[dict[int, int]]
+) -> None:
+    shared = bounded.Shuffle(control, dose())
+    for each in candidates:
+        found, alone = shared.pairs(each), pairs(control, each, dose())
+        assert [column.tolist() for column in found] == [column.tolist() for column in alone]
 
 
 def test_every_order_of_an_arm_is_as_likely_as_any_other() -> None:
@@ -122,7 +139,7 @@ def test_every_order_of_an_arm_is_as_likely_as_any_other() -> None:
 
 def test_one_generator_for_both_arms_pairs_at_random_and_the_same_seed_twice_by_rank() -> None:
     bins = dict.fromkeys(range(0, 1000, 10), 1)
-    x, y = bounded.pairs(bins, bins, dose())
+    x, y = pairs(bins, bins, dose())
     assert abs(float(np.corrcoef(x, y)[0, 1])) < 0.3
     x, y = bounded.dealt(bounded.shuffled(bins, dose()), bounded.shuffled(bins, dose()))
     assert x.tolist() == y.tolist()
@@ -132,7 +149,7 @@ def test_one_generator_for_both_arms_pairs_at_random_and_the_same_seed_twice_by_
 def test_bins_that_are_none_are_refused(bins: dict[int, int]) -> None:
     for arms in ((bins, {5: 1}), ({5: 1}, bins)):
         with pytest.raises(ValueError, match="expected bins"):
-            bounded.pairs(*arms, dose())
+            pairs(*arms, dose())
 
 
 LAW = st.tuples(st.lists(UNIT, min_size=3, max_size=3), st.lists(st.floats(0.05, 1.0), min_size=3, max_size=3))
@@ -256,8 +273,8 @@ def test_what_has_no_value_counts_as_the_worst_one() -> None:
 
 def test_a_candidate_that_leaves_out_what_it_is_bad_at_is_not_promoted() -> None:
     control, candidate, missing = {700: 9_000}, {700: 900}, 100
-    plain = bounded.pairs(control, candidate, dose())
-    whole = bounded.pairs(bounded.worst(control, 0, DROP), bounded.worst(candidate, missing, DROP), dose())
+    plain = pairs(control, candidate, dose())
+    whole = pairs(bounded.worst(control, 0, DROP), bounded.worst(candidate, missing, DROP), dose())
     without, with_missing = (
         log_mean(bounded.promote_increment(*pair, margin=0.02, relative=False, direction=DROP)[DROP], bounded.WEIGHTS)
         for pair in (plain, whole)

@@ -42,7 +42,7 @@ def generator(rollout: str, metric: str, window: int, rule: int, revision: int) 
 
     Args:
         rollout: Name of the rollout.
-        metric: What is compared, and whose: two comparisons with the same name are shuffled alike.
+        metric: What is compared: two comparisons with the same name are shuffled alike.
         window: Its start, milliseconds since the epoch.
         rule: Index of the rule.
         revision: What the requests were served under.
@@ -71,24 +71,45 @@ def worst(bins: Mapping[int, int] | Binned, missing: int, direction: Direction) 
     return binned.and_at(0 if direction is Direction.DROP else SCORE_BINS - 1, missing) if missing else binned
 
 
-def pairs(
-    control_bins: Mapping[int, int] | Binned, candidate_bins: Mapping[int, int] | Binned, generator: np.random.PCG64
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The pairs of a dose: whole histograms, merged over all that counted, so that nobody's order matters.
+class Shuffle:
+    """A dose's values of control in random order, made once for all candidates, and the pairs of each candidate.
+
+    The numbers for a candidate are those that follow control's, the same for each. So each of them is paired at random;
+    what their evidence has in common matters to no test, as a mean of e-values may be of any that hang together.
 
     Args:
         control_bins: Bin, 0 to `SCORE_BINS` - 1 → control's requests.
-        candidate_bins: Bin → the candidate's requests.
-        generator: Fresh, of this dose; it is used for both arms, one after the other.
-
-    Returns:
-        x and y, float64 (n,) in [0, 1], n the requests of the smaller arm; empty where an arm has none.
+        generator: Fresh, of this dose.
 
     Raises:
         ValueError: A bin or a count is none.
     """
-    control = shuffled(control_bins, generator)
-    return dealt(control, shuffled(candidate_bins, generator))
+
+    __slots__ = ("_control", "_generator", "_numbers")
+
+    def __init__(self, control_bins: Mapping[int, int] | Binned, generator: np.random.PCG64) -> None:
+        self._control = shuffled(control_bins, generator)
+        self._generator = generator
+        self._numbers = np.empty(0, np.uint64)
+
+    def pairs(self, candidate_bins: Mapping[int, int] | Binned) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The pairs of a candidate: whole histograms, merged over all that counted, so that nobody's order matters.
+
+        Args:
+            candidate_bins: Bin → the candidate's requests.
+
+        Returns:
+            x and y, float64 (n,) in [0, 1], n the requests of the smaller arm; empty where an arm has none.
+
+        Raises:
+            ValueError: A bin or a count is none.
+        """
+        binned = Binned.of(candidate_bins)
+        more = binned.number - len(self._numbers)
+        if more > 0:
+            self._numbers = np.concatenate((self._numbers, self._generator.random_raw(more)))
+        candidate = _MIDDLES[_in_order_of(self._numbers[: binned.number], binned.values)]
+        return dealt(self._control, candidate)
 
 
 def shuffled(bins: Mapping[int, int] | Binned, generator: np.random.PCG64) -> NDArray[np.float64]:

@@ -43,7 +43,7 @@ class Candidate:
             guards["pairs"] = MirroredErrors(arm, settings.errors)
         guards["speed"] = Speed(arm, settings.latency)
         if settings.score is not None:
-            guards["score"] = Scores(rollout.name, arm, settings.score)
+            guards["score"] = Scores(arm, settings.score)
             if is_mirrored(rollout):
                 guards["score pairs"] = MirroredScores(arm, settings.score)
         self._guards = guards

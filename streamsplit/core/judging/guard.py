@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from streamsplit.core.decision import Reading, Verdict
 from streamsplit.core.doses import ArmCounts, Dose, Pairs, Runs
 from streamsplit.core.evidence.bins import Binned
+from streamsplit.core.judging.shuffles import Shuffles
 from streamsplit.core.judging.timed import Timed
 
 
@@ -22,6 +23,7 @@ class Comparison:
         candidate: The candidate's.
         in_step: Whether it belongs to the present stay at the step, so that it counts for the candidate.
         control_scores: Control's scores.
+        shuffles: The same in random order, made once for all candidates.
         candidate_scores: The candidate's.
     """
 
@@ -30,6 +32,7 @@ class Comparison:
     candidate: ArmCounts
     in_step: bool
     control_scores: Binned
+    shuffles: Shuffles
     candidate_scores: Binned
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from streamsplit.core.decision import Reading, Verdict
 from streamsplit.core.evidence import bounded
-from streamsplit.core.evidence.bins import Binned, Moments
+from streamsplit.core.evidence.bins import Moments
 from streamsplit.core.evidence.margin import Margin, margins_of, refusal
 from streamsplit.core.evidence.mixture import Wealth
 from streamsplit.core.evidence.restarts import Restarting
@@ -27,13 +27,11 @@ class Scores:
     """The mean score of one candidate.
 
     Args:
-        rollout: Name of the rollout.
         arm: Name of the candidate.
         settings: The guard.
     """
 
-    def __init__(self, rollout: str, arm: str, settings: ScoreGuard) -> None:
-        self._rollout = rollout
+    def __init__(self, arm: str, settings: ScoreGuard) -> None:
         self._arm = arm
         self._settings = settings
         score = settings.score
@@ -60,7 +58,7 @@ class Scores:
             self._candidate.add(each.candidate_scores)
             self._clipped += each.candidate.clipped
             self._unscored += each.candidate.unscored
-            pairs = self._pairs(each, each.control_scores, each.candidate_scores)
+            pairs = each.shuffles.of(self._metric).pairs(each.candidate_scores)
             bad, good = bounded.both_ways(np.stack([margin.difference(*pairs) for margin in self._margins], axis=1))
             against += bad
             if not each.in_step:
@@ -82,15 +80,8 @@ class Scores:
         """What a dose says for the candidate, with the worst value for each that is missing: float64 (8,)."""
         control = bounded.worst(each.control_scores, each.control.unscored, margin.direction)
         candidate = bounded.worst(each.candidate_scores, each.candidate.unscored, margin.direction)
-        return bounded.in_favour(margin.difference(*self._pairs(each, control, candidate)))
-
-    def _pairs(
-        self, each: Comparison, control: Binned, candidate: Binned
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The pairs of a dose; shuffling is what costs, so all tests share them where nothing is missing."""
-        metric, dose = f"{self._metric} {self._arm}", each.dose
-        generator = bounded.generator(self._rollout, metric, dose.start, dose.rule, dose.revision)
-        return bounded.pairs(control, candidate, generator)
+        pairs = each.shuffles.fresh(self._metric, control).pairs(candidate)
+        return bounded.in_favour(margin.difference(*pairs))
 
     def processes(self) -> Sequence[Process]:
         """One for each direction."""

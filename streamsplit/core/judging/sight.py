@@ -10,6 +10,7 @@ from streamsplit.core.judging.guard import CandidateWindow, Comparison, Memory, 
 from streamsplit.core.judging.interference import RouteCounts
 from streamsplit.core.judging.repeats import once
 from streamsplit.core.judging.revisions import Revisions
+from streamsplit.core.judging.shuffles import Shuffles
 from streamsplit.core.judging.timed import timed
 from streamsplit.core.rollout import WHOLE, Rollout
 
@@ -47,7 +48,10 @@ class Sight:
         step = frozenset(revision for revision in past if revision >= self.stay)
         # A first request is its unit's only one, so that there are no repeats among them.
         compared, repeated = (window.firsts, {}) if self.rollout.unit.sticky else (window.doses, self.repeated)
-        doses = [_Beside(each, repeated, in_step=each.revision in step) for each in compared if each.revision in past]
+        name = self.rollout.name
+        doses = [
+            _Beside(name, each, repeated, in_step=each.revision in step) for each in compared if each.revision in past
+        ]
         probes = timed([each for each in window.probes if each.revision in past], self.rollout.judge.latency)
         requests = sum(counts.assigned for each in window.doses for counts in each.arms.values())
         for arm in arms:
@@ -89,12 +93,13 @@ class Sight:
 class _Beside:
     """One dose; control's part is made once for all candidates."""
 
-    def __init__(self, dose: Dose, repeated: Repeated, *, in_step: bool) -> None:
+    def __init__(self, rollout: str, dose: Dose, repeated: Repeated, *, in_step: bool) -> None:
         self.dose = dose
         self._repeated = repeated
         self._in_step = in_step
         self._control = _once(dose, CONTROL, repeated)
         self._scores = Binned.of(self._control.scores)
+        self._shuffles = Shuffles(rollout, dose, self._scores)
 
     def comparison(self, arm: str) -> Comparison | None:
         """A candidate beside control; None where one of the two has no requests."""
@@ -102,7 +107,7 @@ class _Beside:
         if not self._control.requests or not candidate.requests:
             return None
         scores = Binned.of(candidate.scores)
-        return Comparison(self.dose, self._control, candidate, self._in_step, self._scores, scores)
+        return Comparison(self.dose, self._control, candidate, self._in_step, self._scores, self._shuffles, scores)
 
 
 def _once(dose: Dose, arm: str, repeated: Repeated) -> ArmCounts:
