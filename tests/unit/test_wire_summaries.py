@@ -4,6 +4,7 @@ import io
 import json
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import fastavro
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from streamsplit.core.byte_strings import ByteStrings
 from streamsplit.core.counting import count_batch
+from streamsplit.core.errors import DataError
 from streamsplit.core.guards import JudgeSettings
 from streamsplit.core.mirroring import SCORE_STEPS, SCORE_UNIT, MirrorCounts, ScorePairs
 from streamsplit.core.records import Outcome, Predictions, Routing
@@ -33,6 +35,8 @@ from streamsplit.core.summary import (
     WindowCounts,
     in_parts,
 )
+from streamsplit.wire.columns import varint
+from streamsplit.wire.reader import RecordReader
 from streamsplit.wire.schemas import SchemaStore, packaged, parse_schema, plain
 from streamsplit.wire.summaries import SummaryEncoder, SummaryReader
 
@@ -240,3 +244,50 @@ def test_a_summary_of_a_worker_that_knows_no_mirrored_scores_has_none() -> None:
     body.seek(0, io.SEEK_END)
     fastavro.schemaless_writer(body, fastavro.parse_schema(plain(schema.definition), _force=True), record)
     assert SummaryReader(SchemaStore([schema])).read(body.getvalue()) == replace(summary, mirrored=(counts,))
+
+
+WIDE = Summary(
+    "w-0",
+    1,
+    "delay-v2",
+    2,
+    3,
+    partitions=(PartitionProgress(0, 5, 9, 0, 1_700_000_000_000, b"d" * 32),),
+    windows=tuple(
+        WindowCounts(start, -1, "canary", 300, {"ok": 300}, 300, {}, 0, {0: 1, 63: 64, 64: 63, 999: 2**62}, 1, 2)
+        for start in (0, 1000)
+    ),
+    mirrored=(MirrorCounts(0, -1, "canary", 3, {"ok": 3}, {}, 1, 0, PAIRS),),
+    firsts=(WindowCounts(0, 0, "control", 3, {"ok": 3}, 3, {}, 0, {7: 3}, 0, 0),),
+)
+
+
+def read_or_refused(value: bytes) -> Summary | str:
+    try:
+        return SummaryReader(SchemaStore()).read(value)
+    except DataError as error:
+        return str(error)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_histograms_are_read_at_once_as_the_library_reads_them(data: st.DataObject) -> None:
+    value = bytearray(SummaryEncoder(packaged("summary").header).encode(WIDE))
+    cut = data.draw(st.integers(10, len(value)))
+    for place in data.draw(st.lists(st.integers(10, len(value) - 1), max_size=3)):
+        value[place] = data.draw(st.integers(0, 255))
+    hostile = bytes(value[:cut] if data.draw(st.booleans()) else value)
+    with patch.object(RecordReader, "start_of_own", return_value=None):
+        expected = read_or_refused(hostile)
+    assert read_or_refused(hostile) == expected
+
+
+def test_arrays_of_several_blocks_and_of_blocks_with_their_size_are_read_too() -> None:
+    header, summary = packaged("summary").header, replace(WIDE, mirrored=(), firsts=(), windows=WIDE.windows[:1])
+    value, scores = SummaryEncoder(header).encode(summary), b"".join(map(varint, (0, 1, 63, 64, 64, 63, 999, 2**62)))
+    assert value.count(varint(4) + scores + varint(0)) == 1
+    for blocks in (
+        varint(-4) + varint(len(scores)) + scores,
+        varint(1) + scores[:2] + varint(3) + scores[2:],
+    ):
+        assert read_or_refused(value.replace(varint(4) + scores, blocks)) == summary
