@@ -135,8 +135,8 @@ def _by_header(values: ByteStrings) -> Iterable[tuple[bytes | None, Sequence[int
     first = values[0] if len(values) else None
     width = 0 if first is None else _HEADER_OF.get(first[:1], 0)
     if first is not None and width and (values.lengths >= width).all():
-        heads = np.lib.stride_tricks.sliding_window_view(values.buffer, width)[values.starts]
-        if (heads == heads[0]).all():
+        heads = np.ndarray((len(values.buffer) - width + 1, width), np.uint8, values.buffer, strides=(1, 1))
+        if (heads[values.starts] == np.frombuffer(first[:width], np.uint8)).all():
             return [(first[:width], range(len(values)))]
     groups: dict[bytes | None, list[int]] = {}
     for row, value in enumerate(values):

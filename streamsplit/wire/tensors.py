@@ -113,7 +113,7 @@ def unpack_elements(
     """
     # Each element takes the bytes of its length at least, so what is kept here is bounded by the records' own bytes.
     rows = np.flatnonzero(fits & (lengths >= _LENGTH.size * spec.elements))
-    heads = np.lib.stride_tricks.sliding_window_view(buffer, _LENGTH.size)
+    heads = np.ndarray(len(buffer) - _LENGTH.size + 1, "<u4", buffer, strides=(1,))
     last = len(heads) - 1
     cursor, ends = starts[rows], starts[rows] + lengths[rows]
     good = np.ones(len(rows), np.bool_)
@@ -121,7 +121,7 @@ def unpack_elements(
     for first, behind in bounds:
         good &= cursor + _LENGTH.size <= ends
         first[:] = cursor + _LENGTH.size
-        behind[:] = first + heads[np.minimum(cursor, last)].view("<u4")[:, 0]
+        behind[:] = first + heads[np.minimum(cursor, last)]
         good &= behind <= ends
         cursor = np.where(good, behind, 0)
     good &= cursor == ends
@@ -157,8 +157,8 @@ def stack(spec: TensorSpec, buffer: Bytes, starts: NDArray[np.int64]) -> NDArray
     width = example_bytes(spec)
     if not len(starts):
         return np.empty((0, *spec.shape), spec.datatype.numpy)
-    rows = np.lib.stride_tricks.sliding_window_view(buffer, width)[starts]
-    return rows.view(spec.datatype.numpy).reshape(len(starts), *spec.shape)
+    examples = np.ndarray(len(buffer) - width + 1, (np.void, width), buffer, strides=(1,))
+    return examples[starts].view(spec.datatype.numpy).reshape(len(starts), *spec.shape)
 
 
 def misfits(spec: TensorSpec, stacked: NDArray[np.generic]) -> NDArray[np.bool_]:
