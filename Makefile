@@ -28,7 +28,7 @@ lint: setup
 test: lint ## Every behaviour, each fault once or twice, on a real Kafka (minutes)
 	@$(BIN)/pytest -n 2 --dist loadfile
 
-faults: setup ## The same faults in large numbers (half an hour)
+faults: setup ## The same faults in large numbers (under an hour)
 	@$(BIN)/pytest -m faults --override-ini addopts='-ra --strict-markers --strict-config --import-mode=importlib'
 
 bench: setup ## Everything that is a time, a rate or a size, against the goals (ARGS=--quick: minutes)
