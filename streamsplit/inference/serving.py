@@ -4,6 +4,7 @@ import os
 import resource
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ OUT_OF_MEMORY = 70
 REFUSED = 71
 """Exit code after a model was refused."""
 
+Inspect = Callable[[bytes, str], None]
+
 _TEXT = 8000
 _MOST_EVENTS = 32
 
@@ -39,10 +42,12 @@ def serve(socket_fd: int, arena_fd: int, cargo_fd: int, *, vetted: bool) -> int:
     arena = Arena(arena_fd)
     cargo = Cargo.open(cargo_fd)
     os.close(cargo_fd)
+    # Before the limit, within which an import may fail in any way: the parser's memory is no model's.
+    inspect = None if vetted else parser()
     limit = AddressSpace(cargo.address_space)
     limit.leave_room(arena)
     try:
-        chain = load(cargo, vetted=vetted)
+        chain = load(cargo, inspect)
         parent.tell({"ready": True})
         while (message := parent.hear()) is not None:
             arena.follow()
@@ -123,18 +128,28 @@ class AddressSpace:
             )
 
 
-def load(cargo: Cargo, *, vetted: bool) -> Chain:
+def parser() -> Inspect:
+    """What inspects a graph."""
+    from streamsplit.inference.graph import inspect_graph  # noqa: PLC0415 - a restart need not load the parser
+
+    return inspect_graph
+
+
+def load(cargo: Cargo, inspect: Inspect | None) -> Chain:
     """Inspect, open, prove and warm up every model.
+
+    Args:
+        cargo: The models.
+        inspect: Refuses a graph that must not be loaded, given its bytes and its model's name; None: all have been
+            inspected.
 
     Raises:
         ModelRefused: One of them must not serve.
         MemoryError: There is too little memory.
     """
-    if not vetted:
-        from streamsplit.inference.graph import inspect_graph  # noqa: PLC0415 - a restart need not load the parser
-
+    if inspect is not None:
         for manifest, raw in cargo.models:
-            inspect_graph(raw, manifest.label)
+            inspect(raw, manifest.label)
     models = [Model(manifest, raw, cargo.providers, cargo.threads) for manifest, raw in cargo.models]
     try:
         for model in models:
