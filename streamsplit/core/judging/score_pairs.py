@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsplit.core.decision import Reading, Verdict
+from streamsplit.core.decision import Reading
 from streamsplit.core.evidence import bounded, paired_means
 from streamsplit.core.evidence.margin import directions_of, refusal_beside, zero_of
 from streamsplit.core.evidence.mixture import Wealth
@@ -14,6 +14,7 @@ from streamsplit.core.evidence.restarts import Restarting
 from streamsplit.core.guards import Direction, ScoreGuard
 from streamsplit.core.judging.guard import CandidateWindow, Needs, Process, Promise, Source
 from streamsplit.core.judging.latest import Latest, told
+from streamsplit.core.judging.means import readings_of_means
 from streamsplit.core.judging.words import MOST_CLIPPED
 from streamsplit.core.merging import merged
 from streamsplit.core.mirroring import NO_SCORES, SCORE_UNIT, ScorePairs
@@ -76,35 +77,22 @@ class MirroredScores:
 
     def readings(self, needs: Needs, processes: Sequence[Process], promises: Sequence[Promise]) -> Sequence[Reading]:
         """Both means."""
-        scored, *sums = self._sums()
-        candidate, control = (self._mean(each, scored) for each in sums)
-        effect = candidate / control if control and candidate is not None else None
-        held, found = self._refused(), []
-        for direction, process, promise in zip(self._directions, processes, promises, strict=True):
-            verdict = needs.verdict(process.log_e, promise.log_e)
-            found.append(
-                Reading(
-                    guard=process.guard,
-                    arm=self._arm,
-                    verdict=Verdict.HELD if held and verdict is not Verdict.BAD else verdict,
-                    control=control,
-                    candidate=candidate,
-                    unit="",
-                    effect=effect,
-                    log_e=process.log_e,
-                    log_needed=needs.alone,
-                    log_e_good=promise.log_e,
-                    log_needed_good=needs.promise,
-                    counts={
-                        "candidate_scores": self._total.scored,
-                        "clipped": self._total.clipped,
-                        "unscored": self._total.unscored,
-                        **self._lately(direction),
-                    },
-                    dry_run=process.dry_run,
-                )
-            )
-        return tuple(found)
+        scored, candidate, control = self._sums()
+        counts = {
+            "candidate_scores": scored,
+            "clipped": self._total.clipped,
+            "unscored": self._total.unscored,
+        }
+        return readings_of_means(
+            self._arm,
+            needs,
+            processes,
+            promises,
+            control=self._mean(control, scored),
+            candidate=self._mean(candidate, scored),
+            held=self._refused(),
+            counts=({**counts, **self._lately(each)} for each in self._directions),
+        )
 
     def _lately(self, direction: Direction) -> Mapping[str, float]:
         """The latest stretch, where the means of all pairs do not show it."""

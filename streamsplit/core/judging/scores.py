@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsplit.core.decision import Reading, Verdict
+from streamsplit.core.decision import Reading
 from streamsplit.core.evidence import bounded
 from streamsplit.core.evidence.bins import Moments
-from streamsplit.core.evidence.margin import Margin, margins_of, refusal
+from streamsplit.core.evidence.margin import Margin, directions_of, margins_of, refusal, zero_of
 from streamsplit.core.evidence.mixture import Wealth
 from streamsplit.core.evidence.restarts import Restarting
 from streamsplit.core.guards import Direction, ScoreGuard
 from streamsplit.core.judging.guard import CandidateWindow, Comparison, Needs, Process, Promise
 from streamsplit.core.judging.latest import Latest, told
+from streamsplit.core.judging.means import readings_of_means
 from streamsplit.core.judging.words import MOST_CLIPPED
 
-_BOTH = (Direction.DROP, Direction.RISE)
 _LEAST_CONTROL = 1000
 """Control's values from which on a margin is held against them."""
 
@@ -34,10 +34,8 @@ class Scores:
     def __init__(self, arm: str, settings: ScoreGuard) -> None:
         self._arm = arm
         self._settings = settings
-        score = settings.score
-        self._metric = f"{score.output}[{score.index}]"
-        self._zero = -score.low / (score.high - score.low)
-        self._directions = _BOTH if settings.direction is Direction.EITHER else (settings.direction,)
+        self._metric = f"{settings.score.output}[{settings.score.index}]"
+        self._directions = directions_of(settings.direction)
         self._against = {each: Restarting(bounded.WEIGHTS) for each in self._directions}
         self._promise = {each: Wealth(bounded.WEIGHTS) for each in self._directions}
         self._margins = margins_of(settings)
@@ -95,37 +93,22 @@ class Scores:
 
     def readings(self, needs: Needs, processes: Sequence[Process], promises: Sequence[Promise]) -> Sequence[Reading]:
         """Both means."""
-        held = self._refusal()
-        arms = (self._control, self._candidate)
-        means = [self._mean(each) for each in arms]
-        effect = means[1] / means[0] if means[0] and means[1] is not None else None
-        found = []
-        for direction, process, promise in zip(self._directions, processes, promises, strict=True):
-            verdict = needs.verdict(process.log_e, promise.log_e)
-            found.append(
-                Reading(
-                    guard=process.guard,
-                    arm=self._arm,
-                    verdict=Verdict.HELD if held and verdict is not Verdict.BAD else verdict,
-                    control=means[0],
-                    candidate=means[1],
-                    unit="",
-                    effect=effect,
-                    log_e=process.log_e,
-                    log_needed=needs.alone,
-                    log_e_good=promise.log_e,
-                    log_needed_good=needs.promise,
-                    counts={
-                        "control_scores": self._control.number,
-                        "candidate_scores": self._candidate.number,
-                        "clipped": self._clipped,
-                        "unscored": self._unscored,
-                        **self._lately(direction),
-                    },
-                    dry_run=process.dry_run,
-                )
-            )
-        return tuple(found)
+        counts = {
+            "control_scores": self._control.number,
+            "candidate_scores": self._candidate.number,
+            "clipped": self._clipped,
+            "unscored": self._unscored,
+        }
+        return readings_of_means(
+            self._arm,
+            needs,
+            processes,
+            promises,
+            control=self._mean(self._control),
+            candidate=self._mean(self._candidate),
+            held=self._refusal(),
+            counts=({**counts, **self._lately(each)} for each in self._directions),
+        )
 
     def _mean(self, values: Moments) -> float | None:
         """On the score's own scale."""
@@ -146,7 +129,7 @@ class Scores:
         if candidate >= _LEAST_CONTROL and self._clipped > MOST_CLIPPED * candidate:
             return True
         known = self._control.number >= _LEAST_CONTROL and not self._settings.relative
-        return known and refusal(self._control, self._settings.margin, self._zero) is not None
+        return known and refusal(self._control, self._settings.margin, zero_of(self._settings)) is not None
 
     def to_plain(self) -> Mapping[str, Any]:
         """As JSON can hold it, exactly."""
